@@ -1,0 +1,1 @@
+"""The AIM mechanism in the clear: domain, marginals, budget, policy, estimator, evaluation."""

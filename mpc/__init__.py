@@ -1,0 +1,1 @@
+"""The secure engine: replicated secret sharing, circuits, distances, selection, noise."""

@@ -1,0 +1,1 @@
+"""Roles and wiring: compute party, data holder, estimator, command line."""
