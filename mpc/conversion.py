@@ -1,0 +1,110 @@
+"""Conversions between shares over Z_2^k and bit shares.
+
+The components of a sharing form t + 1 addends, each known to one party (the last one to all
+holders of a single component). Bits of a sum follow from the addends' bits by binary adders;
+a bit in the ring follows from its addends by a + b - 2 a b.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from mpc.planes import pad_values, plane_to_values, to_planes, word_dtype
+from mpc.session import Channel
+from mpc.sharing import (
+    Algebra,
+    Array,
+    Share,
+    component_share,
+    component_sum,
+    multiply,
+    packed_bits,
+    share_input,
+)
+
+Adder = Callable[[Channel, Share, Share], Awaitable[Share]]
+
+
+async def _share_addends(
+    channel: Channel,
+    share: Share,
+    algebra: Algebra,
+    shape: tuple[int, ...],
+    rotation: int,
+    encode: Callable[[Array], Array],
+) -> list[Share]:
+    """Share each of the t + 1 addends of ``share``, encoded, in another algebra.
+
+    An addend of a single component is shared without communication. Cost: at most t rounds.
+    """
+    shares = []
+    for party, components in channel.access.addends(rotation):
+        if len(components) == 1:
+            (component,) = components
+            held = component in channel.access.held[channel.pid]
+            values = encode(component_sum(share, components)) if held else None
+            shares.append(component_share(algebra, shape, component, values))
+        else:
+            known = channel.pid == party
+            values = encode(component_sum(share, components)) if known else None
+            shares.append(await share_input(channel, algebra, shape, party, values))
+    return shares
+
+
+async def ring_to_bits(
+    channel: Channel, x: Share, n_planes: int, adder: Adder, rotation: int = 0
+) -> Share:
+    """Return the low ``n_planes`` bits of shared ring elements as a bit share.
+
+    Args:
+        x: ring share ``(n,)``.
+        n_planes: at most k.
+        adder: ``ripple_add`` (fewest bytes) or ``prefix_add`` (fewest rounds).
+        rotation: shifts the parties' roles, for balance between chunks.
+
+    Returns:
+        Bit share ``(n_planes, n_words)`` of n values padded with zeros to a multiple of 64.
+
+    Reveals: nothing. Cost: t inputs of n_planes bits per value and t additions.
+    """
+    dtype = word_dtype(n_planes)
+    algebra = packed_bits(dtype)
+    n_words = -(-x.shape[0] // 64) * 64 // (8 * dtype.itemsize)
+
+    def encode(values: Array) -> Array:
+        return to_planes(pad_values(values.astype(dtype), 64), n_planes)
+
+    addends = await _share_addends(
+        channel, x, algebra, (n_planes, n_words), rotation, encode
+    )
+    total = addends[0]
+    for addend in addends[1:]:
+        total = await adder(channel, total, addend)
+    return total
+
+
+async def bits_to_ring(
+    channel: Channel, bits: Share, algebra: Algebra, rotation: int = 0
+) -> Share:
+    """Return shared bits as shared ring elements 0 and 1.
+
+    Args:
+        bits: bit share ``(n_planes, n_words)``.
+
+    Returns:
+        Ring share ``(n_planes, n)``.
+
+    Reveals: nothing. Cost: at most 2 t rounds and (2 t + 1) ring elements per bit and party.
+    """
+    width = 8 * bits.algebra.dtype.itemsize
+    shape = (bits.shape[0], bits.shape[1] * width)
+
+    def encode(planes: Array) -> Array:
+        return np.stack([plane_to_values(plane, algebra.dtype) for plane in planes])
+
+    addends = await _share_addends(channel, bits, algebra, shape, rotation, encode)
+    total = addends[0]
+    for addend in addends[1:]:
+        product = await multiply(channel, total, addend)
+        total = total + addend - product.scale(np.array(2, algebra.dtype))
+    return total

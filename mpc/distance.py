@@ -1,0 +1,247 @@
+"""L1 distances between shared marginals and public model marginals.
+
+For a candidate r with cells x (shared) and model counts y (public), |x - y| summed over cells is
+sum d - 2 sum d [x < y] with d = x - y. A cell with y = 0 has |x - 0| = x and needs no comparison,
+so the interactive work is proportional to the cells where the public model is not zero.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpc.circuits import less_than_public, ripple_add
+from mpc.conversion import bits_to_ring, ring_to_bits
+from mpc.errors import EncodingOverflow
+from mpc.planes import from_planes, plane_to_values, to_planes, word_dtype
+from mpc.session import Channel
+from mpc.sharing import Algebra, Array, Share, local_product, public_share, reshare
+
+CHUNK_CELLS = 1 << 17
+CONCURRENT_CHUNKS = 3
+
+
+@dataclass
+class SharedCells:
+    """The frozen input of a job: all candidates' cells, one after the other.
+
+    Attributes:
+        counts: ring share ``(n_cells,)``.
+        bits: bit share ``(n_cells,)``, cell by cell: bit j of a word is bit j of the count.
+        offsets: ``(n_candidates + 1,)`` first cell of each candidate.
+        totals: ring share ``(n_candidates,)``, sum of each candidate's cells.
+        n_planes: number of significant bits of a count.
+    """
+
+    counts: Share
+    bits: Share
+    offsets: Array
+    totals: Share
+    n_planes: int
+
+
+def _segment_sums(values: Array, starts: Array) -> Array:
+    return np.add.reduceat(values, starts, dtype=values.dtype)
+
+
+async def prepare_cells(
+    channel: Channel, counts: Share, sizes: Sequence[int], n_planes: int
+) -> SharedCells:
+    """Compute, once per job, the bits of all cells.
+
+    Args:
+        counts: ring share ``(n_cells,)`` of counts below 2**n_planes.
+        sizes: cells per candidate, every one at least 1.
+        n_planes: b, at most 32 and below the ring's k.
+
+    Reveals: nothing.
+    Cost: t inputs and t ripple additions of b bits; for (3, 1) b rounds and b / 24 + (b - 1) / 8
+    bytes per cell and party.
+    """
+    dtype = word_dtype(n_planes)
+    n_cells = counts.shape[0]
+    held = channel.access.held[channel.pid]
+    bits = {i: np.empty(n_cells, dtype) for i in held}
+    starts = range(0, n_cells, CHUNK_CELLS)
+    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
+
+    async def convert(number: int, piece: Channel) -> None:
+        async with gate:
+            chunk = slice(starts[number], starts[number] + CHUNK_CELLS)
+            planes = await ring_to_bits(piece, counts[chunk], n_planes, ripple_add, number)
+            for i in held:
+                words = from_planes(planes.components[i])
+                bits[i][chunk] = words[: bits[i][chunk].shape[0]]
+
+    pieces = channel.fork(len(starts))
+    await asyncio.gather(*(convert(number, piece) for number, piece in enumerate(pieces)))
+    channel.join(pieces)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    everyone = frozenset(range(len(channel.access.sets)))
+    return SharedCells(
+        counts=counts,
+        bits=Share(Algebra(0, dtype), (n_cells,), everyone, bits),
+        offsets=offsets,
+        totals=counts.map(lambda x: _segment_sums(x, offsets[:-1]), (len(sizes),)),
+        n_planes=n_planes,
+    )
+
+
+def _bit_values(share: Share, components: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
+    """Return the XOR of some held components of one bit plane as 0 / 1 ring elements."""
+    plane = share.components[components[0]]
+    for i in components[1:]:
+        plane = plane ^ share.components[i]
+    return plane_to_values(plane, dtype)
+
+
+async def _masked_products(channel: Channel, d: Share, s: Share, rotation: int) -> Array | None:
+    """Return this party's summands of d * s for t = 1, entry by entry, with one message.
+
+    Party P knows the components other than its own number's: d_A = d - d_B and u, where
+    s = u xor v, and the others know d_B and v. Then
+    d s = d_A u + d_B v + a v + b u, a = d_A (1 - 2 u), b = d_B (1 - 2 v).
+    P splits a and u additively between Q (by a stream that P and Q share and R does not) and R
+    (by a message), who both know v and b.
+
+    Cost: 1 round, 2 ring elements per entry from P to R.
+    """
+    m, algebra = channel.access.n_parties, d.algebra
+    p, q, r = (rotation % m, (rotation + 1) % m, (rotation + 2) % m)
+    known = channel.access.component_excluding(frozenset([p]))
+    hidden = channel.access.component_excluding(frozenset([r]))
+    shape = d.shape
+    if channel.pid == p:
+        mine = [i for i in channel.access.held[p]]
+        d_a = sum((d.components[i] for i in mine[1:]), start=d.components[mine[0]])
+        u = _bit_values(s, mine, algebra.dtype)
+        sign = algebra.dtype.type(0) - u
+        stream = channel.stream(hidden, p)
+        a_1, u_1 = (stream.words(shape, algebra.dtype) for _ in range(2))
+        message = algebra.encode(((d_a ^ sign) + u) - a_1) + algebra.encode(u - u_1)
+        await channel.exchange({r: message}, [])
+        return d_a & sign
+    if channel.pid == q:
+        stream = channel.stream(hidden, p)
+        a_part, u_part = (stream.words(shape, algebra.dtype) for _ in range(2))
+        await channel.exchange({}, [])
+    elif channel.pid == r:
+        payload = (await channel.exchange({}, [p]))[p]
+        half = len(payload) // 2
+        a_part = algebra.decode(payload[:half], shape, p)
+        u_part = algebra.decode(payload[half:], shape, p)
+    else:
+        await channel.exchange({}, [])
+        return None
+    v = _bit_values(s, [known], algebra.dtype)
+    sign = algebra.dtype.type(0) - v
+    d_b = d.components[known]
+    b = (d_b ^ sign) + v
+    summand: Array = (a_part & sign) + u_part * b
+    return summand + (d_b & sign) if channel.pid == r else summand
+
+
+async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> Array | None:
+    """Return this party's summands of d * s per entry, d in the ring and s a bit plane.
+
+    The summands add up to the products over all parties. They are not masked: add them up as far
+    as possible, then ``reshare``.
+
+    Cost: t = 1: 1 round and 2 ring elements per entry in all; otherwise ``bits_to_ring``.
+    """
+    if channel.access.threshold == 1:
+        return await _masked_products(channel, d, s, rotation)
+    in_ring = await bits_to_ring(channel, s[np.newaxis], d.algebra, rotation)
+    return local_product(channel, d, in_ring[0])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The cells to compare: position among all cells, model count, candidate's position."""
+
+    index: Array
+    counts: Array
+    candidate: Array
+
+
+def _collect(
+    cells: SharedCells, candidates: Sequence[int], model_counts: Sequence[Array]
+) -> _Work:
+    index, counts, owner = [], [], []
+    for position, (candidate, model) in enumerate(zip(candidates, model_counts, strict=True)):
+        nonzero = np.flatnonzero(model)
+        index.append(nonzero + cells.offsets[candidate])
+        counts.append(model[nonzero])
+        owner.append(np.full(nonzero.shape, position))
+    return _Work(np.concatenate(index), np.concatenate(counts), np.concatenate(owner))
+
+
+async def _chunk_sums(
+    channel: Channel, cells: SharedCells, work: _Work, rotation: int, sums: Array
+) -> None:
+    """Add this party's summands of sum d [x < y] of one chunk of cells to its candidates."""
+    n = work.index.shape[0]
+    dtype = cells.bits.algebra.dtype
+    padding = (0, -n % 64)
+    index = np.pad(work.index, padding)
+    y = np.pad(work.counts, padding)
+    n_words = index.shape[0] // (8 * dtype.itemsize)
+    x_planes = cells.bits.map(
+        lambda words: to_planes(words[index], cells.n_planes), (cells.n_planes, n_words)
+    )
+    y_planes = to_planes(y.astype(dtype), cells.n_planes)
+    below = await less_than_public(channel, x_planes, y_planes)
+    ring_y = y.astype(cells.counts.algebra.dtype)
+    d = cells.counts[index] - public_share(channel, cells.counts.algebra, ring_y)
+    products = await bit_products(channel, d, below, rotation)
+    if products is not None:
+        starts = np.flatnonzero(np.diff(work.candidate, prepend=-1))
+        sums[work.candidate[starts]] += _segment_sums(products[:n], starts)
+
+
+async def l1_distances(
+    channel: Channel,
+    cells: SharedCells,
+    candidates: Sequence[int],
+    model_counts: Sequence[Array],
+) -> Share:
+    """Return sum |x - y| for every candidate.
+
+    Args:
+        candidates: positions among the job's candidates.
+        model_counts: per candidate its ``(n_cells,)`` public counts, 0 <= y < 2**b.
+
+    Returns:
+        Ring share ``(n_candidates,)``; exact as long as the sums of x and y stay below 2**(k-1).
+
+    Reveals: nothing.
+    Cost: for t = 1 ceil(log2 b) + 2 rounds; per cell with y > 0 and party about 19 bits (b = 16)
+    and 2 k / m bits; per candidate one ring element.
+
+    Raises:
+        EncodingOverflow: a model count has more than b bits.
+    """
+    algebra = cells.counts.algebra
+    work = _collect(cells, candidates, model_counts)
+    if work.counts.size and int(work.counts.max()) >> cells.n_planes:
+        raise EncodingOverflow(f"a model count needs more than {cells.n_planes} bits")
+    sums = np.zeros(len(candidates), algebra.dtype)
+    starts = range(0, work.index.shape[0], CHUNK_CELLS)
+    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
+
+    async def process(number: int, piece: Channel) -> None:
+        async with gate:
+            chunk = slice(starts[number], starts[number] + CHUNK_CELLS)
+            part = _Work(work.index[chunk], work.counts[chunk], work.candidate[chunk])
+            await _chunk_sums(piece, cells, part, number, sums)
+
+    pieces = channel.fork(len(starts))
+    await asyncio.gather(*(process(number, piece) for number, piece in enumerate(pieces)))
+    channel.join(pieces)
+    everyone = range(channel.access.n_parties)
+    below = await reshare(channel, algebra, sums.shape, sums, everyone)
+    model_totals = np.array([model.sum() for model in model_counts]).astype(algebra.dtype)
+    totals = cells.totals[np.asarray(candidates)]
+    differences = totals - public_share(channel, algebra, model_totals)
+    return differences - below.scale(np.array(2, algebra.dtype))

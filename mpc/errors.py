@@ -1,0 +1,28 @@
+"""Errors of the secure engine. They carry a party id and public facts, never data."""
+
+
+class MpcError(Exception):
+    """Base of all errors of the secure engine.
+
+    ``party`` is the id of the party that caused the error, where one is known.
+    """
+
+    def __init__(self, message: str, party: int | None = None) -> None:
+        super().__init__(message)
+        self.party = party
+
+
+class PeerLost(MpcError):
+    """The connection to a peer broke: its process ended or the network failed."""
+
+
+class PeerTimeout(MpcError):
+    """A peer stayed silent for longer than the deadline."""
+
+
+class ProtocolViolation(MpcError):
+    """A peer sent what the protocol does not allow, or peers disagree about a public value."""
+
+
+class EncodingOverflow(MpcError):
+    """A public bound shows that a value would not fit into its ring."""

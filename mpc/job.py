@@ -1,0 +1,178 @@
+"""A job of the secure engine: load shared cells once, then select and measure as asked.
+
+This is what a compute party calls. It knows marginals only as numbered candidates with sizes.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.access import AccessStructure
+from mpc.distance import SharedCells, l1_distances, prepare_cells
+from mpc.errors import EncodingOverflow, MpcError
+from mpc.noise import DealerNoise, NoiseCosts, NoiseSource, Sampler, dealer_costs
+from mpc.opening import open_share
+from mpc.selection import select
+from mpc.session import Channel, Session
+from mpc.sharing import Array, Share, ring
+
+FRACTION_BITS = 24
+MAX_RING_BITS = 32
+
+
+@dataclass(frozen=True)
+class RingParameters:
+    """The sizes in bits that rule out any wrap (docs/protocol.md, "No value wraps").
+
+    Attributes:
+        n_max: public bound on the number of records.
+        ring_bits: k; cells and distances live in Z_2^k.
+        count_bits: b; a summed count is below 2**b.
+        fraction_bits: f; scores are in units of 2**-f.
+    """
+
+    n_max: int
+    ring_bits: int
+    count_bits: int
+    fraction_bits: int = FRACTION_BITS
+
+    @classmethod
+    def choose(cls, n_max: int, y_max: int, noise_bound: int) -> Self:
+        """Return the smallest k with 2^(k-1) > n_max + y_max and 2^(k-1) > n_max + noise_bound.
+
+        Raises:
+            EncodingOverflow: k would exceed 32.
+        """
+        count_bits = max(n_max, y_max, 1).bit_length()
+        ring_bits = (n_max + max(y_max, noise_bound)).bit_length() + 1
+        if ring_bits > MAX_RING_BITS:
+            raise EncodingOverflow(
+                f"{n_max} records with noise up to {noise_bound} need a ring of {ring_bits} bits; "
+                f"at most {MAX_RING_BITS} are supported: lower n_max or raise epsilon"
+            )
+        return cls(n_max, ring_bits, count_bits)
+
+
+def make_noise(
+    kind: str,
+    access: AccessStructure,
+    fraction_bits: int = FRACTION_BITS,
+    sampler: Sampler | None = None,
+) -> NoiseSource:
+    """Return the noise source of a kind that the manifest names.
+
+    Raises:
+        MpcError: the kind is unknown.
+    """
+    if kind == "dealers":
+        return DealerNoise(access, fraction_bits, sampler)
+    raise MpcError(f"noise {kind!r} is unknown: use 'dealers'")
+
+
+def noise_costs(
+    kind: str, access: AccessStructure, fraction_bits: int = FRACTION_BITS
+) -> NoiseCosts:
+    """Return the public costs of a kind of noise."""
+    return make_noise(kind, access, fraction_bits).costs
+
+
+class SecureJob:
+    """One job at one compute party. Requests run one at a time, in the same order everywhere."""
+
+    def __init__(self, session: Session, parameters: RingParameters, noise: NoiseSource) -> None:
+        self.session = session
+        self.parameters = parameters
+        self.noise = noise
+        self._cells: SharedCells | None = None
+        self._lock = asyncio.Lock()
+
+    async def load(self, cells: Share, sizes: Sequence[int]) -> None:
+        """Take the frozen cells of all candidates and compute their bits.
+
+        Args:
+            cells: ring share ``(sum of sizes,)``, candidates one after the other.
+            sizes: number of cells per candidate.
+        """
+        async with self._lock:
+            with self.session.step("prepare", "job") as channel:
+                self._cells = await prepare_cells(
+                    channel, cells, sizes, self.parameters.count_bits
+                )
+
+    def _loaded(self) -> SharedCells:
+        if self._cells is None:
+            raise MpcError("the job has no cells yet: load them first")
+        return self._cells
+
+    async def select(
+        self,
+        label: str,
+        candidates: Sequence[int],
+        model_counts: Sequence[Array],
+        multipliers: Sequence[int],
+        biases: Sequence[int],
+    ) -> int:
+        """Run the exponential mechanism on C_r (|x_r - y_r|_1 - bias_r).
+
+        Args:
+            label: unique per request, the same at all parties.
+            candidates: numbers of the candidates.
+            model_counts: per candidate ``(n_cells,)`` public counts, 0 <= y, sum <= y_max.
+            multipliers: C_r, computed by the party itself.
+            biases: bias_r in counts.
+
+        Returns:
+            The chosen position within ``candidates``.
+
+        Reveals: that position, to all compute parties. Cost: steps "score" and "select".
+        """
+        async with self._lock:
+            cells = self._loaded()
+            with self.session.step("score", label) as channel:
+                distances = await l1_distances(channel, cells, candidates, model_counts)
+            with self.session.step("select", label) as channel:
+                return await select(
+                    channel,
+                    distances,
+                    self.parameters.ring_bits - 1,
+                    multipliers,
+                    biases,
+                    self.noise,
+                    self.parameters.fraction_bits,
+                )
+
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[npt.NDArray[np.int64]]:
+        """Open the candidates' cells with discrete Gaussian noise of variance sigma2 per cell.
+
+        Returns:
+            Per candidate its ``(n_cells,)`` noisy counts.
+
+        Reveals: those, to all compute parties. Cost: step "measure": 2 rounds with dealt noise;
+        per cell and party (m - t) and more elements of k bits.
+
+        Raises:
+            EncodingOverflow: noise of this variance could wrap in the job's ring.
+        """
+        algebra = ring(self.parameters.ring_bits)
+        largest = self.parameters.n_max + self.noise.gaussian_bound(sigma2)
+        if largest >> (self.parameters.ring_bits - 1):
+            raise EncodingOverflow(f"noise of sigma {math.sqrt(sigma2):.0f} may wrap in the ring")
+        async with self._lock:
+            cells = self._loaded()
+            spans = [slice(cells.offsets[c], cells.offsets[c + 1]) for c in candidates]
+            sizes = [span.stop - span.start for span in spans]
+            index = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+            with self.session.step("measure", label) as channel:
+                noise = await self.noise.gaussian(channel, algebra, len(index), sigma2)
+                opened = await open_share(channel, cells.counts[index] + noise)
+        values = opened.astype(np.int64)
+        signed = values - ((values >> (self.parameters.ring_bits - 1)) << self.parameters.ring_bits)
+        return np.split(signed, np.cumsum(sizes)[:-1])

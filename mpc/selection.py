@@ -1,0 +1,220 @@
+"""The exponential mechanism on shares: integer scores, Gumbel noise, a tournament, one index.
+
+Report-noisy-max with Gumbel noise is the exponential mechanism [DDR20]. Scores are
+S_r = C_r (L_r - bias_r) in units of 2^-f, with public integers C_r and bias_r, so nothing secret
+meets a float.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from mpc.circuits import less_than, prefix_add
+from mpc.conversion import bits_to_ring, ring_to_bits
+from mpc.errors import EncodingOverflow
+from mpc.noise import NoiseSource
+from mpc.opening import open_share
+from mpc.planes import from_planes, pad_values, plane_to_values, to_planes, word_dtype
+from mpc.session import Channel
+from mpc.sharing import (
+    Algebra,
+    Array,
+    Share,
+    add_public,
+    concatenate,
+    multiply,
+    packed_bits,
+    public_share,
+    ring,
+)
+
+MAX_SCORE_BITS = 62
+MAX_GROUP = 12
+
+
+def score_bits(
+    multipliers: Sequence[int], biases: Sequence[int], distance_bound: int, noise_bound: int
+) -> int:
+    """Return K such that every noisy score lies strictly within +-2^(K-1).
+
+    Raises:
+        EncodingOverflow: K exceeds ``MAX_SCORE_BITS``; nothing would be correct beyond.
+    """
+    largest = max(
+        c * (distance_bound + abs(bias)) for c, bias in zip(multipliers, biases, strict=True)
+    )
+    bits = (largest + noise_bound + 1).bit_length() + 1
+    if bits > MAX_SCORE_BITS:
+        raise EncodingOverflow(
+            f"scores of {bits} bits do not fit into {MAX_SCORE_BITS}: epsilon, the number of "
+            "records or the noise of this round is too large"
+        )
+    return bits
+
+
+async def lift(channel: Channel, values: Share, n_bits: int, algebra: Algebra) -> Share:
+    """Bring shared values below 2**n_bits from a small ring to a larger one, by their bits.
+
+    Reveals: nothing. Cost: 2 + ceil(log2 n_bits) rounds for the bits, 2 t for the lift.
+    """
+    n = values.shape[0]
+    bits = await ring_to_bits(channel, values, n_bits, prefix_add)
+    in_ring = await bits_to_ring(channel, bits, algebra)
+    weights = (np.uint64(1) << np.arange(n_bits, dtype=np.uint64)).astype(algebra.dtype)
+
+    def weigh(planes: Array) -> Array:
+        result: Array = (planes[:, :n] * weights[:, np.newaxis]).sum(axis=0, dtype=algebra.dtype)
+        return result
+
+    return in_ring.map(weigh, (n,))
+
+
+async def select(
+    channel: Channel,
+    distances: Share,
+    distance_bits: int,
+    multipliers: Sequence[int],
+    biases: Sequence[int],
+    noise: NoiseSource,
+    fraction_bits: int,
+) -> int:
+    """Return argmax_r of C_r (L_r - bias_r) + 2^f G_r, ties to the lowest index.
+
+    Args:
+        distances: ring share ``(n,)`` of L_r, each below 2**distance_bits.
+        multipliers: public C_r >= 0.
+        biases: public bias_r, in counts.
+        noise: where the Gumbels come from.
+
+    Reveals: the index, to all compute parties. One candidate is chosen without any message.
+    Cost: see ``tournament``; 600 candidates with K = 48 take about 50 rounds.
+
+    Raises:
+        EncodingOverflow: see ``score_bits``.
+    """
+    if len(multipliers) == 1:
+        return 0
+    bound = noise.gumbel_bound(fraction_bits)
+    n_bits = score_bits(multipliers, biases, 1 << distance_bits, bound)
+    algebra = ring(n_bits)
+    lifted = await lift(channel, distances, distance_bits, algebra)
+    gumbel = await noise.gumbel(channel, algebra, len(multipliers), fraction_bits)
+    offset = 1 << (n_bits - 1)
+    constants = [offset - c * bias for c, bias in zip(multipliers, biases, strict=True)]
+    modulus = 1 << n_bits
+    factors = np.array([c % modulus for c in multipliers], algebra.dtype)
+    shifted = add_public(
+        channel,
+        lifted.scale(factors) + gumbel,
+        np.array([c % modulus for c in constants], algebra.dtype),
+    )
+    planes = await ring_to_bits(channel, shifted, n_bits, prefix_add)
+    index = await tournament(channel, planes, len(multipliers))
+    return int((await open_share(channel, index))[0])
+
+
+async def tournament(channel: Channel, planes: Share, n_values: int) -> Share:
+    """Return the position of the largest of n shared values, the first of equals.
+
+    Groups of g values are compared pairwise at once, so that few levels, and so few rounds, are
+    needed; the winner of a group goes on with its index.
+
+    Args:
+        planes: bit share ``(K, n_words)`` of values in [1, 2^K).
+
+    Returns:
+        Bit share ``(1,)`` of one word: the index.
+
+    Reveals: nothing.
+    Cost: per level 2 + ceil(log2 K) + ceil(log2 (g - 1)) rounds and g - 1 comparisons per two values.
+    """
+    n_planes = planes.shape[0]
+    wide = packed_bits(np.uint64)
+    values = planes.map(lambda p: from_planes(p)[:n_values].astype(np.uint64), (n_values,))
+    values.algebra = wide
+    index = public_share(channel, wide, np.arange(n_values, dtype=np.uint64))
+    while values.shape[0] > 1:
+        group = _group_size(values.shape[0])
+        values, index = await _play_level(channel, values, index, n_planes, group)
+    return index
+
+
+def _group_size(n_values: int) -> int:
+    """Return the smallest group size that needs as few levels as groups of ``MAX_GROUP`` do."""
+    levels = 1
+    while MAX_GROUP**levels < n_values:
+        levels += 1
+    return next(g for g in range(2, MAX_GROUP + 1) if g**levels >= n_values)
+
+
+async def _play_level(
+    channel: Channel, values: Share, index: Share, n_planes: int, group: int
+) -> tuple[Share, Share]:
+    """Reduce every ``group`` values to their largest. Missing values are 0 and lose all ties."""
+    n_groups = -(-values.shape[0] // group)
+
+    def pad(words: Array) -> Array:
+        return np.pad(words, (0, n_groups * group - words.shape[0])).reshape(n_groups, group).T
+
+    shape = (group, n_groups)
+    values, index = values.map(pad, shape), index.map(pad, shape)
+    wins = await _pairwise_wins(channel, values, n_planes)
+    # A bit as a word of 64 equal bits selects a whole value with one AND per bit.
+    masks = wins.map(lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
+    masks.algebra = values.algebra
+    chosen = await multiply(
+        channel, concatenate([masks, masks]), concatenate([values, index])
+    )
+
+    def fold(words: Array) -> Array:
+        return np.bitwise_xor.reduce(words, axis=0)
+
+    return chosen[:group].map(fold, (n_groups,)), chosen[group:].map(fold, (n_groups,))
+
+
+async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Share:
+    """Return, as 0 / 1 bytes ``(g, n_groups)``, which value is the largest of its group."""
+    group, n_groups = values.shape
+    pairs = list(combinations(range(group), 2))
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    n_bits = len(pairs) * n_groups
+    dtype = word_dtype(n_planes)
+    n_words = -(-n_bits // 64) * 64 // (8 * dtype.itemsize)
+
+    def planes(words: Array) -> Array:
+        return to_planes(pad_values(words.reshape(-1).astype(dtype), 64), n_planes)
+
+    sides = []
+    for side in (first, second):
+        sides.append(values[side].map(planes, (n_planes, n_words)))
+        sides[-1].algebra = packed_bits(dtype)
+    below = await less_than(channel, sides[0], sides[1])
+    byte = packed_bits(np.uint8)
+    bits = below.map(lambda p: plane_to_values(p, np.uint8)[:n_bits], (n_bits,))
+    bits.algebra = byte
+    second_wins = bits.map(lambda b: b.reshape(len(pairs), n_groups), (len(pairs), n_groups))
+    first_wins = add_public(channel, second_wins, np.array(1, np.uint8))
+    number = {pair: k for k, pair in enumerate(pairs)}
+    factors = []
+    for rival in range(1, group):
+        rows = []
+        for a in range(group):
+            b = (a + rival) % group
+            won = first_wins if a < b else second_wins
+            rows.append(won[number[min(a, b), max(a, b)]][np.newaxis])
+        factors.append(concatenate(rows).map(lambda b: b.reshape(-1), (group * n_groups,)))
+    return await _all_of(channel, factors, (group, n_groups))
+
+
+async def _all_of(channel: Channel, factors: list[Share], shape: tuple[int, ...]) -> Share:
+    """Return the AND of 0 / 1 byte shares by a tree of packed ANDs."""
+    n_bits = factors[0].shape[0]
+    packed = concatenate(
+        [f.map(lambda b: np.packbits(b)[np.newaxis], (1, (n_bits + 7) // 8)) for f in factors]
+    )
+    while packed.shape[0] > 1:
+        half = packed.shape[0] // 2
+        product = await multiply(channel, packed[:half], packed[half : 2 * half])
+        packed = concatenate([product, packed[2 * half :]])
+    return packed[0].map(lambda b: np.unpackbits(b, count=n_bits).reshape(shape), shape)

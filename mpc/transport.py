@@ -1,0 +1,240 @@
+"""TLS connections between compute parties.
+
+TLS 1.3, mutual. A certificate is pinned: it must equal, byte for byte, the one that the job's
+parties agreed on, and it decides who the peer is. The id that a peer claims in its first frame
+must be the id of its certificate. Party i listens for the parties before it and connects to those
+after it, in any start order, until a deadline.
+"""
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from mpc.errors import PeerTimeout, ProtocolViolation
+from mpc.network import Network, PeerLink
+from mpc.wire import FrameDecoder, Kind, frame
+
+RETRY_SECONDS = 0.1
+HELLO_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a compute party listens for its peers, and its pinned certificate (PEM)."""
+
+    pid: int
+    host: str
+    port: int
+    certificate: bytes
+
+    @property
+    def der(self) -> bytes:
+        """The certificate in DER form, as TLS reports it."""
+        return ssl.PEM_cert_to_DER_cert(self.certificate.decode("ascii"))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Files of this party's own certificate and private key (PEM)."""
+
+    certificate_path: Path
+    key_path: Path
+
+
+def tls_context(identity: Identity, endpoints: Sequence[Endpoint], server: bool) -> ssl.SSLContext:
+    """Return a TLS 1.3 context that trusts exactly the given peers' certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # the pinned certificate is the identity, not the host name
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(identity.certificate_path, identity.key_path)
+    context.load_verify_locations(cadata="".join(e.certificate.decode("ascii") for e in endpoints))
+    return context
+
+
+class _Connection(asyncio.Protocol):
+    """One TLS connection: checks the peer's certificate and hello, then feeds the network."""
+
+    def __init__(self, connector: "_Connector", expected: int | None) -> None:
+        self._connector = connector
+        self._peer = expected
+        self._decoder = FrameDecoder()
+        self._joined = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        tls = self._transport.get_extra_info("ssl_object")
+        peer = self._connector.identify(tls.getpeercert(binary_form=True))
+        if peer is None or self._peer not in (None, peer):
+            _log.warning("refused a connection: its certificate is not the expected party's")
+            self._transport.abort()
+            return
+        self._peer = peer
+        self._transport.write(frame(Kind.HELLO, 0, self._connector.hello))
+        asyncio.get_running_loop().call_later(HELLO_SECONDS, self._drop_if_silent)
+
+    def _drop_if_silent(self) -> None:
+        if not self._joined and self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        peer = self._peer
+        if peer is None or self._transport is None:
+            return
+        try:
+            for kind, tag, payload in self._decoder.feed(data):
+                if self._joined:
+                    self._connector.network.handle(peer, kind, tag, payload)
+                else:
+                    self._connector.join(peer, kind, payload, self._transport)
+                    self._joined = True
+        except ProtocolViolation as error:
+            error.party = peer
+            self._connector.refuse(error, self._joined)
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._joined and self._peer is not None:
+            self._connector.network.lost(self._peer)
+
+
+class _Connector:
+    """The set-up phase: collects one checked connection per peer."""
+
+    def __init__(
+        self,
+        network: Network,
+        endpoints: Sequence[Endpoint],
+        binding: Mapping[str, str],
+    ) -> None:
+        self.network = network
+        self.binding = dict(binding)
+        self.hello = json.dumps({"pid": network.pid, "binding": self.binding}).encode()
+        self.refusal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.complete = asyncio.Event()
+        self._by_certificate = {e.der: e.pid for e in endpoints if e.pid != network.pid}
+
+    @property
+    def missing(self) -> list[int]:
+        """Peers that have not joined yet."""
+        return sorted(set(self._by_certificate.values()) - set(self.network.links))
+
+    def identify(self, certificate: bytes | None) -> int | None:
+        """Return the party whose pinned certificate this is, None for a stranger's."""
+        return self._by_certificate.get(certificate) if certificate else None
+
+    def join(self, peer: int, kind: Kind, payload: bytes, transport: asyncio.Transport) -> None:
+        """Check the hello of an authenticated peer and add its link.
+
+        Raises:
+            ProtocolViolation: another first frame, a claimed id that the certificate does not
+                bear out, a binding that differs (named by field), or a second connection.
+        """
+        try:
+            hello = json.loads(payload) if kind == Kind.HELLO else None
+            claimed, binding = hello["pid"], dict(hello["binding"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolViolation(f"party {peer} does not introduce itself") from error
+        if claimed != peer:
+            raise ProtocolViolation(f"the certificate of party {peer} claims to be {claimed!r}")
+        for field in sorted(self.binding.keys() | binding.keys()):
+            if self.binding.get(field) != binding.get(field):
+                raise ProtocolViolation(f"party {peer} has another {field} than this party")
+        if peer in self.network.links:
+            raise ProtocolViolation(f"party {peer} connects twice")
+        self.network.attach(PeerLink(peer, transport.write), transport.close)
+        if not self.missing:
+            self.complete.set()
+
+    def refuse(self, error: ProtocolViolation, joined: bool) -> None:
+        """A pinned peer broke the rules: stop the set-up, or the running job."""
+        if joined:
+            self.network.abort(error)
+        elif not self.refusal.done() and not self.complete.is_set():
+            self.refusal.set_exception(error)
+
+
+async def _dial(connector: _Connector, identity: Identity, endpoint: Endpoint) -> None:
+    """Connect to a later party, again and again until it has joined."""
+    context = tls_context(identity, [endpoint], server=False)
+    loop = asyncio.get_running_loop()
+    while endpoint.pid in connector.missing:
+        try:
+            await loop.create_connection(
+                lambda: _Connection(connector, endpoint.pid),
+                endpoint.host,
+                endpoint.port,
+                ssl=context,
+                server_hostname="",
+            )
+            await asyncio.sleep(HELLO_SECONDS)
+        except OSError as error:
+            _log.debug("party %d is not reachable yet: %s", endpoint.pid, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def connect(
+    pid: int,
+    endpoints: Sequence[Endpoint],
+    identity: Identity,
+    bind: tuple[str, int],
+    binding: Mapping[str, str],
+    *,
+    connect_seconds: float,
+    silence_seconds: float,
+    receive_seconds: float,
+) -> Network:
+    """Connect party ``pid`` with all its peers and return the network.
+
+    ``binding`` holds public facts that all parties must share (manifest hash, version); a
+    difference is refused by the name of the field.
+
+    Raises:
+        PeerTimeout: a peer did not join within ``connect_seconds``; the message names it.
+        ProtocolViolation: a peer's claimed id or binding is not what it has to be.
+    """
+    network = Network(pid, silence_seconds, receive_seconds)
+    connector = _Connector(network, endpoints, binding)
+    peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(connector, None),
+        *bind,
+        ssl=tls_context(identity, peers, server=True),
+    )
+    tasks: list[asyncio.Task[object]] = [
+        asyncio.ensure_future(_dial(connector, identity, e)) for e in peers if e.pid > pid
+    ]
+    tasks.append(asyncio.ensure_future(connector.complete.wait()))
+    complete = tasks[-1]
+    try:
+        await asyncio.wait(
+            {complete, connector.refusal, network.failure},
+            timeout=connect_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if connector.refusal.done():
+            connector.refusal.result()
+        if network.failure.done():
+            raise network.failure.result()
+        if connector.missing:
+            names = ", ".join(map(str, connector.missing))
+            text = f"party {names} did not connect within {connect_seconds:.0f} s"
+            raise PeerTimeout(text, connector.missing[0])
+    except BaseException:
+        network.close()
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        server.close()
+        if not connector.refusal.done():
+            connector.refusal.cancel()
+    network.start_watchdog()
+    return network
