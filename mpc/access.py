@@ -27,7 +27,7 @@ class AccessStructure:
 
     def __post_init__(self) -> None:
         m, t = self.n_parties, self.threshold
-        if not (3 <= m <= MAX_PARTIES and 1 <= t and 2 * t < m):
+        if not (3 <= m <= MAX_PARTIES and t >= 1 and 2 * t < m):
             raise MpcError(
                 f"{m} compute parties with threshold {t} cannot work: between 3 and "
                 f"{MAX_PARTIES} parties and 1 <= threshold < parties/2 are needed"

@@ -74,18 +74,14 @@ async def ring_to_bits(
     def encode(values: Array) -> Array:
         return to_planes(pad_values(values.astype(dtype), 64), n_planes)
 
-    addends = await _share_addends(
-        channel, x, algebra, (n_planes, n_words), rotation, encode
-    )
+    addends = await _share_addends(channel, x, algebra, (n_planes, n_words), rotation, encode)
     total = addends[0]
     for addend in addends[1:]:
         total = await adder(channel, total, addend)
     return total
 
 
-async def bits_to_ring(
-    channel: Channel, bits: Share, algebra: Algebra, rotation: int = 0
-) -> Share:
+async def bits_to_ring(channel: Channel, bits: Share, algebra: Algebra, rotation: int = 0) -> Share:
     """Return shared bits as shared ring elements 0 and 1.
 
     Args:

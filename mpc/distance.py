@@ -16,7 +16,15 @@ from mpc.conversion import bits_to_ring, ring_to_bits
 from mpc.errors import EncodingOverflow
 from mpc.planes import from_planes, plane_to_values, to_planes, word_dtype
 from mpc.session import Channel
-from mpc.sharing import Algebra, Array, Share, local_product, public_share, reshare
+from mpc.sharing import (
+    Algebra,
+    Array,
+    Share,
+    component_sum,
+    local_product,
+    public_share,
+    reshare,
+)
 
 CHUNK_CELLS = 1 << 17
 CONCURRENT_CHUNKS = 3
@@ -113,17 +121,18 @@ async def _masked_products(channel: Channel, d: Share, s: Share, rotation: int) 
     hidden = channel.access.component_excluding(frozenset([r]))
     shape = d.shape
     if channel.pid == p:
-        mine = [i for i in channel.access.held[p]]
-        d_a = sum((d.components[i] for i in mine[1:]), start=d.components[mine[0]])
+        mine = channel.access.held[p]
+        d_a = component_sum(d, mine)
         u = _bit_values(s, mine, algebra.dtype)
         sign = algebra.dtype.type(0) - u
-        stream = channel.stream(hidden, p)
+        stream = channel.stream("split", hidden, p)
         a_1, u_1 = (stream.words(shape, algebra.dtype) for _ in range(2))
         message = algebra.encode(((d_a ^ sign) + u) - a_1) + algebra.encode(u - u_1)
         await channel.exchange({r: message}, [])
-        return d_a & sign
+        own: Array = d_a & sign
+        return own
     if channel.pid == q:
-        stream = channel.stream(hidden, p)
+        stream = channel.stream("split", hidden, p)
         a_part, u_part = (stream.words(shape, algebra.dtype) for _ in range(2))
         await channel.exchange({}, [])
     elif channel.pid == r:
@@ -165,9 +174,7 @@ class _Work:
     candidate: Array
 
 
-def _collect(
-    cells: SharedCells, candidates: Sequence[int], model_counts: Sequence[Array]
-) -> _Work:
+def _collect(cells: SharedCells, candidates: Sequence[int], model_counts: Sequence[Array]) -> _Work:
     index, counts, owner = [], [], []
     for position, (candidate, model) in enumerate(zip(candidates, model_counts, strict=True)):
         nonzero = np.flatnonzero(model)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from mpc.access import AccessStructure
 from mpc.distance import SharedCells, l1_distances, prepare_cells
 from mpc.errors import EncodingOverflow, MpcError
-from mpc.noise import DealerNoise, NoiseCosts, NoiseSource, Sampler, dealer_costs
+from mpc.noise import DealerNoise, NoiseCosts, NoiseSource, Sampler
 from mpc.opening import open_share
 from mpc.selection import select
-from mpc.session import Channel, Session
+from mpc.session import Session
 from mpc.sharing import Array, Share, ring
 
 FRACTION_BITS = 24
@@ -82,6 +82,17 @@ def noise_costs(
     return make_noise(kind, access, fraction_bits).costs
 
 
+def check_measurable(parameters: RingParameters, noise: NoiseSource, sigma2: Fraction) -> None:
+    """Check that a noisy count cannot wrap in the job's ring.
+
+    Raises:
+        EncodingOverflow: it could.
+    """
+    largest = parameters.n_max + noise.gaussian_bound(sigma2)
+    if largest >> (parameters.ring_bits - 1):
+        raise EncodingOverflow(f"noise of sigma {math.sqrt(sigma2):.0f} may wrap in the ring")
+
+
 class SecureJob:
     """One job at one compute party. Requests run one at a time, in the same order everywhere."""
 
@@ -101,9 +112,7 @@ class SecureJob:
         """
         async with self._lock:
             with self.session.step("prepare", "job") as channel:
-                self._cells = await prepare_cells(
-                    channel, cells, sizes, self.parameters.count_bits
-                )
+                self._cells = await prepare_cells(channel, cells, sizes, self.parameters.count_bits)
 
     def _loaded(self) -> SharedCells:
         if self._cells is None:
@@ -161,10 +170,8 @@ class SecureJob:
         Raises:
             EncodingOverflow: noise of this variance could wrap in the job's ring.
         """
+        check_measurable(self.parameters, self.noise, sigma2)
         algebra = ring(self.parameters.ring_bits)
-        largest = self.parameters.n_max + self.noise.gaussian_bound(sigma2)
-        if largest >> (self.parameters.ring_bits - 1):
-            raise EncodingOverflow(f"noise of sigma {math.sqrt(sigma2):.0f} may wrap in the ring")
         async with self._lock:
             cells = self._loaded()
             spans = [slice(cells.offsets[c], cells.offsets[c + 1]) for c in candidates]

@@ -81,8 +81,9 @@ class PeerLink:
         """Let all waiting and later calls raise ``error``."""
         self._error = error
         self._arrived.clear()
-        for _, future in self._awaited.values():
-            if not future.done():
+        for (kind, _), (_, future) in self._awaited.items():
+            # MPyC stops the event loop on an exception; who waits for its results looks here.
+            if kind != Kind.MPYC and not future.done():
                 future.set_exception(error)
                 future.exception()  # a wait that was itself cancelled leaves nobody to fetch it
         self._awaited.clear()
@@ -147,9 +148,16 @@ class Network:
             self.abort(error)
 
     def lost(self, peer: int) -> None:
-        """Note that the connection to a peer is gone."""
-        if not self._closing:
-            self.abort(PeerLost(f"the connection to party {peer} is lost", peer))
+        """Note that the connection to a peer is gone: a failure, unless all are closing."""
+        error = PeerLost(f"the connection to party {peer} is lost", peer)
+        if self._closing:
+            self.links[peer].fail(error)
+        else:
+            self.abort(error)
+
+    def expect_close(self) -> None:
+        """Let peers close their connections from now on; what they sent before still arrives."""
+        self._closing = True
 
     def abort(self, error: MpcError) -> None:
         """Tell all peers that this party stops and why, then fail."""
@@ -170,7 +178,7 @@ class Network:
             self.close()
 
     def close(self) -> None:
-        """Close all connections; a peer's closing is no failure from now on."""
+        """Close all connections."""
         self._closing = True
         if self._watchdog is not None:
             self._watchdog.cancel()

@@ -40,8 +40,10 @@ def pack_ring(values: Array, bits: int) -> bytes:
     start = bits - bits % 8
     if bits % 8:
         rest = (flat >> flat.dtype.type(start)).astype(np.uint8)
-        for j in range(bits % 8):
-            parts.append(np.packbits(rest & np.uint8(1 << j), bitorder="little").tobytes())
+        parts += [
+            np.packbits(rest & np.uint8(1 << j), bitorder="little").tobytes()
+            for j in range(bits % 8)
+        ]
     return b"".join(parts)
 
 

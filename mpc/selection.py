@@ -127,7 +127,7 @@ async def tournament(channel: Channel, planes: Share, n_values: int) -> Share:
         Bit share ``(1,)`` of one word: the index.
 
     Reveals: nothing.
-    Cost: per level 2 + ceil(log2 K) + ceil(log2 (g - 1)) rounds and g - 1 comparisons per two values.
+    Cost: per level 2 + ceil(log2 K) + ceil(log2 (g - 1)) rounds, (g - 1) / 2 comparisons per value.
     """
     n_planes = planes.shape[0]
     wide = packed_bits(np.uint64)
@@ -163,12 +163,11 @@ async def _play_level(
     # A bit as a word of 64 equal bits selects a whole value with one AND per bit.
     masks = wins.map(lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
     masks.algebra = values.algebra
-    chosen = await multiply(
-        channel, concatenate([masks, masks]), concatenate([values, index])
-    )
+    chosen = await multiply(channel, concatenate([masks, masks]), concatenate([values, index]))
 
     def fold(words: Array) -> Array:
-        return np.bitwise_xor.reduce(words, axis=0)
+        result: Array = np.bitwise_xor.reduce(words, axis=0)
+        return result
 
     return chosen[:group].map(fold, (n_groups,)), chosen[group:].map(fold, (n_groups,))
 

@@ -37,10 +37,9 @@ class StepStatistics:
 
 @dataclass
 class _Run:
-    """One run of a step: deepest chain of rounds and bytes so far."""
+    """One run of a step: its deepest chain of rounds so far."""
 
     depth: int = 0
-    bytes_sent: int = 0
 
 
 class Channel:
@@ -53,11 +52,11 @@ class Channel:
         self._run = run
         self._n_messages = 0
         self._n_forks = 0
-        self._streams: dict[tuple[int, int], Keystream] = {}
+        self._streams: dict[tuple[str, int, int], Keystream] = {}
 
     @property
     def pid(self) -> int:
-        """This party."""
+        """Id of this party."""
         return self.session.pid
 
     @property
@@ -65,13 +64,16 @@ class Channel:
         """The access structure of the session."""
         return self.session.access
 
-    def stream(self, component: int, contributor: int) -> Keystream:
-        """Return the shared stream that masks ``contributor``'s messages in a held component."""
-        known = self._streams.get((component, contributor))
-        if known is None:
-            known = self.session.keystream(component, f"{self.label}|{contributor}")
-            self._streams[component, contributor] = known
-        return known
+    def stream(self, purpose: str, component: int, contributor: int) -> Keystream:
+        """Return the stream, shared by a component's holders, that masks a contributor's messages.
+
+        Holders must read a stream in step, so what only some of them read has its own ``purpose``.
+        """
+        name = (purpose, component, contributor)
+        if name not in self._streams:
+            label = f"{self.label}|{purpose}|{contributor}"
+            self._streams[name] = self.session.keystream(component, label)
+        return self._streams[name]
 
     async def exchange(
         self, outgoing: Mapping[int, bytes], senders: Iterable[int]
@@ -91,7 +93,7 @@ class Channel:
         self._run.depth = max(self._run.depth, self.depth)
         links = self.session.network.links
         for peer, payload in outgoing.items():
-            self._run.bytes_sent += links[peer].send(Kind.ENGINE, tag, payload)
+            links[peer].send(Kind.ENGINE, tag, payload)
         return {peer: await links[peer].receive(Kind.ENGINE, tag) for peer in senders}
 
     def fork(self, n_channels: int) -> list["Channel"]:
@@ -99,8 +101,7 @@ class Channel:
         self._n_forks += 1
         prefix = f"{self.label}/{self._n_forks}"
         return [
-            Channel(self.session, self._run, f"{prefix}.{i}", self.depth)
-            for i in range(n_channels)
+            Channel(self.session, self._run, f"{prefix}.{i}", self.depth) for i in range(n_channels)
         ]
 
     def join(self, channels: Sequence["Channel"]) -> None:
@@ -123,7 +124,7 @@ class Session:
 
     @property
     def pid(self) -> int:
-        """This party."""
+        """Id of this party."""
         return self.network.pid
 
     @property
@@ -147,13 +148,14 @@ class Session:
             raise MpcError(f"step {name!r} was run before")
         self._labels.add(name)
         run = _Run()
+        sent_before = self.network.bytes_sent
         started = time.perf_counter()
         try:
             yield Channel(self, run, name)
         finally:
             total = self.statistics.setdefault(kind, StepStatistics())
             total.runs += 1
-            total.bytes_sent += run.bytes_sent
+            total.bytes_sent += self.network.bytes_sent - sent_before
             total.rounds += run.depth
             total.seconds += time.perf_counter() - started
 
@@ -174,6 +176,7 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections once all parties have come here."""
+        self.network.expect_close()
         with self.step("close", "session") as channel:
             await channel.exchange(dict.fromkeys(self.peers, b""), self.peers)
         self.network.close()

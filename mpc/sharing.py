@@ -186,7 +186,7 @@ async def reshare(
         for component in access.held[contributor]:
             if component == access.correction[contributor] or component not in access.held[pid]:
                 continue
-            mask = channel.stream(component, contributor).words(shape, algebra.dtype)
+            mask = channel.stream("reshare", component, contributor).words(shape, algebra.dtype)
             accumulate(component, mask)
             if contributor == pid and correction is not None:
                 correction = algebra.subtract(correction, mask)
@@ -195,9 +195,7 @@ async def reshare(
         accumulate(component, correction)
         payload = algebra.encode(correction)
         outgoing = {p: payload for p in access.holders[component] if p != pid}
-    senders = [
-        c for c in contributors if c != pid and access.correction[c] in access.held[pid]
-    ]
+    senders = [c for c in contributors if c != pid and access.correction[c] in access.held[pid]]
     for sender, payload in (await channel.exchange(outgoing, senders)).items():
         accumulate(access.correction[sender], algebra.decode(payload, shape, sender))
     support = frozenset(i for c in contributors for i in access.held[c])

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from mpc.errors import PeerTimeout, ProtocolViolation
 from mpc.network import Network, PeerLink
@@ -69,7 +69,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         tls = self._transport.get_extra_info("ssl_object")
         peer = self._connector.identify(tls.getpeercert(binary_form=True))
         if peer is None or self._peer not in (None, peer):
@@ -100,7 +100,7 @@ class _Connection(asyncio.Protocol):
             self._connector.refuse(error, self._joined)
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self._joined and self._peer is not None:
             self._connector.network.lost(self._peer)
 
@@ -126,6 +126,10 @@ class _Connector:
         """Peers that have not joined yet."""
         return sorted(set(self._by_certificate.values()) - set(self.network.links))
 
+    async def wait_complete(self) -> None:
+        """Return when all peers have joined."""
+        await self.complete.wait()
+
     def identify(self, certificate: bytes | None) -> int | None:
         """Return the party whose pinned certificate this is, None for a stranger's."""
         return self._by_certificate.get(certificate) if certificate else None
@@ -138,7 +142,7 @@ class _Connector:
                 bear out, a binding that differs (named by field), or a second connection.
         """
         try:
-            hello = json.loads(payload) if kind == Kind.HELLO else None
+            hello = json.loads(payload if kind == Kind.HELLO else b"{}")
             claimed, binding = hello["pid"], dict(hello["binding"])
         except (ValueError, KeyError, TypeError) as error:
             raise ProtocolViolation(f"party {peer} does not introduce itself") from error
@@ -154,7 +158,7 @@ class _Connector:
             self.complete.set()
 
     def refuse(self, error: ProtocolViolation, joined: bool) -> None:
-        """A pinned peer broke the rules: stop the set-up, or the running job."""
+        """Stop the set-up, or the running job: a pinned peer broke the rules."""
         if joined:
             self.network.abort(error)
         elif not self.refusal.done() and not self.complete.is_set():
@@ -208,16 +212,12 @@ async def connect(
         *bind,
         ssl=tls_context(identity, peers, server=True),
     )
-    tasks: list[asyncio.Task[object]] = [
-        asyncio.ensure_future(_dial(connector, identity, e)) for e in peers if e.pid > pid
-    ]
-    tasks.append(asyncio.ensure_future(connector.complete.wait()))
-    complete = tasks[-1]
+    dials = [asyncio.create_task(_dial(connector, identity, e)) for e in peers if e.pid > pid]
+    complete = asyncio.create_task(connector.wait_complete())
+    outcomes: set[asyncio.Future[Any]] = {complete, connector.refusal, network.failure}
     try:
         await asyncio.wait(
-            {complete, connector.refusal, network.failure},
-            timeout=connect_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
+            outcomes, timeout=connect_seconds, return_when=asyncio.FIRST_COMPLETED
         )
         if connector.refusal.done():
             connector.refusal.result()
@@ -231,7 +231,7 @@ async def connect(
         network.close()
         raise
     finally:
-        for task in tasks:
+        for task in [*dials, complete]:
             task.cancel()
         server.close()
         if not connector.refusal.done():

@@ -1,0 +1,105 @@
+"""Bins of ordered values: from a value to its bin, and a uniform draw back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.int32]
+"""Codes of one column; -1 where a value does not fit."""
+
+MISFIT = -1
+"""What stands in `Codes` for a value outside all bins."""
+
+
+@dataclass(frozen=True)
+class IntegerBins:
+    """Bin i holds the integers from `starts[i]` up to the next start; the last ends at `last`."""
+
+    starts: npt.NDArray[np.int64]
+    last: int
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.starts)
+
+    def codes(self, values: Sequence[int | None]) -> Codes:
+        """Find each value's bin, -1 for None and for values outside."""
+        first = int(self.starts[0])
+        inside = np.array([v is not None and first <= v <= self.last for v in values], dtype=bool)
+        codes = np.full(len(values), MISFIT, dtype=np.int32)
+        kept = np.array([v for v, fits in zip(values, inside, strict=True) if fits], dtype=np.int64)
+        codes[inside] = np.searchsorted(self.starts, kept, side="right") - 1
+        return codes
+
+    def draw(self, codes: Codes, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw one integer of each code's bin, uniformly."""
+        ends = np.append(self.starts[1:], self.last + 1)
+        return generator.integers(self.starts[codes], ends[codes])
+
+
+def integer_bins(low: int, high: int, n_bins: int) -> IntegerBins:
+    """Cut the integers low..high into bins whose sizes differ by at most one."""
+    width = high - low + 1
+    starts = [low + width * place // n_bins for place in range(n_bins)]
+    return IntegerBins(np.array(starts, dtype=np.int64), high)
+
+
+@dataclass(frozen=True)
+class RealBins:
+    """Bin i is `[edges[i], edges[i + 1])`; the last bin holds its right edge too."""
+
+    edges: npt.NDArray[np.float64]
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.edges) - 1
+
+    def codes(self, values: npt.NDArray[np.float64]) -> Codes:
+        """Find each value's bin, -1 for NaN and for values outside."""
+        codes = np.searchsorted(self.edges, values, side="right") - 1
+        codes[values == self.edges[-1]] = self.n_bins - 1
+        inside = (values >= self.edges[0]) & (values <= self.edges[-1])
+        return np.where(inside, codes, MISFIT).astype(np.int32)
+
+    def draw(
+        self, codes: Codes, generator: np.random.Generator, decimals: int
+    ) -> npt.NDArray[np.float64]:
+        """Draw one number of each code's bin, uniformly, with so many decimals.
+
+        A draw that rounding would move to another bin is rounded inwards; where the bin has no
+        number with so many decimals it stays unrounded.
+        """
+        left, right = self.edges[codes], self.edges[codes + 1]
+        drawn = left + (right - left) * generator.random(len(codes))
+        drawn = np.minimum(drawn, np.nextafter(right, left))
+        scale = 10.0**decimals
+        result = drawn.copy()
+        with np.errstate(over="ignore"):
+            for rounded in (np.floor, np.ceil, np.rint):
+                candidate = rounded(drawn * scale) / scale
+                fits = self.codes(candidate) == codes
+                result[fits] = candidate[fits]
+        return result
+
+
+def real_bins(low: float, high: float, n_bins: int) -> RealBins:
+    """Cut low..high into bins of equal width.
+
+    Edges are computed exactly from the decimal texts, so that they are the same on every machine
+    and 0.1 steps look like 0.3, not 0.30000000000000004.
+    """
+    start, width = Fraction(str(low)), Fraction(str(high)) - Fraction(str(low))
+    edges = [float(start + width * place / n_bins) for place in range(n_bins + 1)]
+    return RealBins(np.array(edges))
+
+
+def natural_decimals(bins: RealBins) -> int:
+    """Choose decimals that show a hundredth of the narrowest bin."""
+    width = float(np.diff(bins.edges).min())
+    return min(15, max(0, 2 - math.floor(math.log10(width))))

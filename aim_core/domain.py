@@ -1,0 +1,80 @@
+"""The public domain: which attributes there are and how many codes each one has."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aim_core.errors import SchemaError, WorkloadError
+
+Clique = tuple[str, ...]
+"""Names of attributes, always in the order of the domain."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Attributes in column order with their numbers of codes.
+
+    A marginal over a clique is a flat C-ordered array over `shape(clique)`: the clique's last
+    attribute varies fastest.
+
+    Raises SchemaError for no attribute, a name that is empty or occurs twice, or a size below 1.
+    """
+
+    attributes: tuple[str, ...]
+    sizes: tuple[int, ...]
+    _position: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            raise SchemaError("the domain has no attributes; name at least one column")
+        if len(self.attributes) != len(self.sizes):
+            raise SchemaError(
+                f"the domain names {len(self.attributes)} attributes but has "
+                f"{len(self.sizes)} sizes; give each attribute one size"
+            )
+        position = {name: place for place, name in enumerate(self.attributes)}
+        if len(position) != len(self.attributes) or "" in position:
+            raise SchemaError("attribute names must be distinct and not empty; rename the columns")
+        for name, size in zip(self.attributes, self.sizes, strict=True):
+            if size < 1:
+                raise SchemaError(f"attribute {name!r} has size {size}; a size is at least 1")
+        object.__setattr__(self, "_position", position)
+
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+    def position(self, attribute: str) -> int:
+        """Return an attribute's place in column order; WorkloadError if it is unknown."""
+        try:
+            return self._position[attribute]
+        except KeyError:
+            known = ", ".join(self.attributes[:20]) + (", ..." if len(self) > 20 else "")
+            raise WorkloadError(
+                f"the domain has no attribute {attribute!r}; it has: {known}"
+            ) from None
+
+    def size_of(self, attribute: str) -> int:
+        """Return how many codes an attribute has; WorkloadError if it is unknown."""
+        return self.sizes[self.position(attribute)]
+
+    def positions(self, clique: Iterable[str]) -> tuple[int, ...]:
+        """Return the column places of a clique; WorkloadError as in `position`."""
+        return tuple(self.position(name) for name in clique)
+
+    def shape(self, clique: Iterable[str]) -> tuple[int, ...]:
+        """Return the axes of a clique's marginal; WorkloadError as in `position`."""
+        return tuple(self.size_of(name) for name in clique)
+
+    def n_cells(self, clique: Iterable[str]) -> int:
+        """Count the cells of a clique's marginal (1 for the empty clique)."""
+        return math.prod(self.shape(clique))
+
+    def canonical(self, clique: Iterable[str]) -> Clique:
+        """Put a clique in column order; WorkloadError for an unknown or repeated attribute."""
+        places = sorted(self.positions(clique))
+        names = tuple(self.attributes[place] for place in places)
+        for left, right in itertools.pairwise(names):
+            if left == right:
+                raise WorkloadError(f"a clique names {left!r} twice; name each attribute once")
+        return names

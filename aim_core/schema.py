@@ -1,0 +1,178 @@
+"""The public schema: a table's columns, their codes, and the file that states them."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aim_core.columns import CodedColumn, Column, column_from_settings
+from aim_core.domain import Domain
+from aim_core.errors import SchemaError, TableError
+from aim_core.texts import cell_texts
+from aim_core.toml_text import toml_table
+from aim_core.violations import Violations, column_mismatch
+
+CodeTable = npt.NDArray[np.int32]
+"""(n_rows, n_columns) codes in schema order."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns in order, and names of the table's columns to ignore.
+
+    Raises SchemaError for no column, or a name that is empty or occurs twice.
+    """
+
+    columns: tuple[Column, ...]
+    drop: tuple[str, ...] = ()
+    domain: Domain = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = tuple(column.name for column in self.columns)
+        if set(names) & set(self.drop):
+            both = ", ".join(sorted(set(names) & set(self.drop)))
+            raise SchemaError(f"the schema both describes and drops {both}; remove one of the two")
+        domain = Domain(names, tuple(column.size for column in self.columns))
+        object.__setattr__(self, "domain", domain)
+
+    def encode(self, frame: pd.DataFrame) -> CodeTable:
+        """Code a table, its columns in any order.
+
+        Raises TableError for columns that lack or are unknown, and for values that do not fit
+        (the text has examples: show it to the table's holder only).
+        """
+        violations = Violations()
+        codes = self.encode_collecting(frame, violations, first_row=1)
+        if violations:
+            raise violations.error()
+        return codes
+
+    def encode_collecting(
+        self, frame: pd.DataFrame, violations: Violations, first_row: int
+    ) -> CodeTable:
+        """Code one chunk of a table and add what does not fit to `violations`.
+
+        Where something does not fit the codes are negative. Raises TableError for columns that
+        lack or are unknown.
+        """
+        found = [str(name) for name in frame.columns]
+        mismatch = column_mismatch(self.domain.attributes, self.drop, found)
+        if mismatch or len(set(found)) < len(found):
+            raise TableError(mismatch or "the table has two columns of one name; rename one")
+        codes = np.empty((len(frame), len(self.columns)), dtype=np.int32)
+        for place, column in enumerate(self.columns):
+            texts = cell_texts(frame.iloc[:, found.index(column.name)])
+            codes[:, place] = column.encode(texts)
+            violations.add(column, codes[:, place], texts, first_row)
+        return codes
+
+    def decode(
+        self, codes: npt.NDArray[np.integer[Any]], generator: np.random.Generator
+    ) -> pd.DataFrame:
+        """Turn (n, d) codes into a table of the original types.
+
+        Numbers and dates are drawn uniformly within their bins; dates are ISO texts; missing
+        values are null. Raises TableError for codes outside the domain.
+        """
+        sizes = np.array(self.domain.sizes)
+        if codes.ndim != 2 or codes.shape[1] != len(self.columns):
+            raise TableError(f"codes must be (n, {len(self.columns)}), got {codes.shape}")
+        if np.any(codes < 0) or np.any(codes >= sizes):
+            raise TableError("codes lie outside the schema's domain; use the schema they came from")
+        narrow = codes.astype(np.int32)
+        return pd.DataFrame(
+            {
+                column.name: column.decode(narrow[:, place], generator)
+                for place, column in enumerate(self.columns)
+            }
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what a schema file holds, with plain values only (fit for JSON)."""
+        drop = {"drop": list(self.drop)} if self.drop else {}
+        return {**drop, "columns": [column.settings() for column in self.columns]}
+
+    def to_toml(self) -> str:
+        """Write the schema as TOML; `schema_from_dict` of the parsed text is the same schema."""
+        parts = [toml_table("", {"drop": list(self.drop)})] if self.drop else []
+        parts += [toml_table("[[columns]]", column.settings()) for column in self.columns]
+        return "\n".join(parts)
+
+
+def load_schema(path: Path | str) -> Schema:
+    """Read a schema file: TOML, or JSON where the name ends in .json.
+
+    Raises SchemaError for a file that cannot be read, and as `schema_from_dict` does.
+    """
+    path = Path(path)
+    as_json = path.suffix.lower() == ".json"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(f"cannot read the schema file {path}: {error}") from error
+    try:
+        data = (
+            json.loads(text, object_pairs_hook=_distinct_keys) if as_json else tomllib.loads(text)
+        )
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(
+            f"the schema file {path} is not valid {'JSON' if as_json else 'TOML'}: {error}; "
+            "a name ending in .json means JSON, any other TOML"
+        ) from error
+    try:
+        return schema_from_dict(data)
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error}") from error
+
+
+def save_schema(schema: Schema, path: Path | str) -> None:
+    """Write a schema file: JSON where the name ends in .json, else TOML."""
+    path = Path(path)
+    as_json = path.suffix.lower() == ".json"
+    text = json.dumps(schema.to_dict(), indent=2) + "\n" if as_json else schema.to_toml()
+    path.write_text(text, encoding="utf-8")
+
+
+def schema_from_dict(data: object) -> Schema:
+    """Make a schema of a parsed file: `columns` and `drop`, or the plain `{attribute: size}`.
+
+    Raises SchemaError for unknown keys and for columns that make no sense, by their names.
+    """
+    if not isinstance(data, Mapping) or not data:
+        raise SchemaError("the schema is empty; list `columns`, or give {attribute: size}")
+    if all(isinstance(size, int) and not isinstance(size, bool) for size in data.values()):
+        return Schema(tuple(CodedColumn(str(name), False, size) for name, size in data.items()))
+    unknown = [key for key in data if key not in ("columns", "drop")]
+    if unknown:
+        names = ", ".join(f"`{key}`" for key in unknown)
+        raise SchemaError(
+            f"the schema has unknown keys {names}; it has `columns` and `drop`, "
+            "or nothing but attributes with their sizes"
+        )
+    drop, columns = data.get("drop", []), data.get("columns", [])
+    if not isinstance(drop, list) or not all(isinstance(name, str) for name in drop):
+        raise SchemaError("`drop` must be a list of column names")
+    if not isinstance(columns, list) or not columns:
+        raise SchemaError("`columns` must list at least one column ([[columns]] in TOML)")
+    return Schema(tuple(_column(place, keys) for place, keys in enumerate(columns)), tuple(drop))
+
+
+def _column(place: int, keys: object) -> Column:
+    if not isinstance(keys, Mapping) or not isinstance(keys.get("name"), str) or not keys["name"]:
+        raise SchemaError(f"column number {place + 1} of the schema needs a `name`")
+    return column_from_settings(keys["name"], {k: v for k, v in keys.items() if k != "name"})
+
+
+def _distinct_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise SchemaError(f"the schema names {repeated!r} twice; keep one of the two")
+    return keys

@@ -1,0 +1,184 @@
+"""MPyC behind a shield: the only module that imports it.
+
+Stock MPyC 0.11 parses ``sys.argv`` and configures the root logger when imported, unpickles what
+peers send, trusts the party id that a peer claims, and opens products of shares (of degree 2 t)
+without a sharing of zero in its zero test and reciprocal, which reveals the factors. Here it is
+imported without its set-up, runs over this project's transport, its arrays travel in a strict
+format, and every opening of degree above t gets a fresh pseudo-random sharing of zero first.
+"""
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import struct
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.errors import MpcError, ProtocolViolation
+from mpc.keystream import expand_key
+from mpc.session import Session
+from mpc.wire import Kind
+
+SECURITY_BITS = 64
+
+
+def _import_mpyc() -> Any:
+    """Import MPyC in a thread of its own, without the set-up that it runs on import.
+
+    The set-up is left out where MPyC believes it is read for its documentation. In another
+    thread the import cannot touch the event loop of the importing one. MPyC 0.11 uses names that
+    NumPy 2 has deprecated.
+    """
+    saved_mode, saved_argv = os.environ.get("READTHEDOCS"), sys.argv
+    saved_handlers = logging.getLogger().handlers[:]
+    os.environ["READTHEDOCS"], sys.argv = "True", ["distaim"]
+    try:
+        with warnings.catch_warnings(), ThreadPoolExecutor(1) as executor:
+            warnings.simplefilter("ignore", DeprecationWarning)
+            executor.submit(importlib.import_module, "mpyc.runtime").result()
+    finally:
+        sys.argv = saved_argv
+        logging.getLogger().handlers[:] = saved_handlers  # MPyC logs, which configures the root
+        if saved_mode is None:
+            del os.environ["READTHEDOCS"]
+        else:
+            os.environ["READTHEDOCS"] = saved_mode
+    return sys.modules["mpyc"]
+
+
+mpyc = _import_mpyc()
+_HEADER = struct.Struct("<IH")
+
+
+class StrictCodec:
+    """Stands in for ``pickle`` in MPyC: arrays of non-negative integers and nothing else.
+
+    A message is count (4 bytes), bytes per element (2 bytes), elements in little endian.
+    """
+
+    @staticmethod
+    def dumps(values: npt.NDArray[Any]) -> bytes:
+        """Encode a one-dimensional array of non-negative integers.
+
+        Raises:
+            MpcError: anything else, such as an object for MPyC's ``transfer``.
+        """
+        if not isinstance(values, np.ndarray) or values.ndim != 1:
+            raise MpcError("only one-dimensional arrays of integers are sent to peers")
+        integers = [int(value) for value in values]
+        size = (max(integers, default=0).bit_length() + 7) // 8 or 1
+        body = b"".join(value.to_bytes(size, "little") for value in integers)
+        return _HEADER.pack(len(integers), size) + body
+
+    @staticmethod
+    def loads(payload: bytes) -> npt.NDArray[np.object_]:
+        """Decode what ``dumps`` encodes; ProtocolViolation on any other bytes."""
+        if len(payload) < _HEADER.size:
+            raise ProtocolViolation("a message is shorter than its header")
+        count, size = _HEADER.unpack_from(payload)
+        if len(payload) != _HEADER.size + count * size:
+            raise ProtocolViolation("a message does not have the length that it announces")
+        result = np.empty(count, object)
+        for i in range(count):
+            start = _HEADER.size + i * size
+            result[i] = int.from_bytes(payload[start : start + size], "little")
+        return result
+
+
+class _PeerProtocol:
+    """What MPyC needs of a connection to a peer, on a link of this project's transport."""
+
+    def __init__(self, session: Session, peer: int) -> None:
+        self._link = session.network.links[peer]
+        self.nbytes_sent = 0
+
+    def send(self, program_counter: int, payload: bytes) -> None:
+        """Send a payload labelled with MPyC's program counter."""
+        self.nbytes_sent += self._link.send(Kind.MPYC, program_counter, payload)
+
+    def receive(self, program_counter: int) -> asyncio.Future[bytes]:
+        """Return the future payload with this label."""
+        return self._link.receive(Kind.MPYC, program_counter)
+
+
+class _Party:
+    """A party as MPyC sees it."""
+
+    def __init__(self, pid: int, protocol: _PeerProtocol | None) -> None:
+        self.pid = pid
+        self.protocol = protocol
+
+
+_Runtime: Any = mpyc.runtime.Runtime
+
+
+class ShamirRuntime(_Runtime):  # type: ignore[misc]  # MPyC has no type hints
+    """MPyC's runtime over a session, with every opening of degree above t randomised."""
+
+    def output(
+        self, x: Any, receivers: Any = None, threshold: int | None = None, raw: bool = False
+    ) -> Any:
+        """Open shares; a product of shares gets a sharing of zero before.
+
+        Stock MPyC opens the degree-2t polynomial f_a f_r of a product as it is where the field
+        is large; a party that sees the whole polynomial factors it and learns a.
+        """
+        if threshold is not None and threshold > self.threshold:
+            x = self._randomise(x)
+        return super().output(x, receivers, threshold, raw)
+
+    def _randomise(self, x: Any) -> Any:
+        """Add pseudo-random sharings of zero of degree 2 t to a field element, list or array."""
+        thresha, m = mpyc.thresha, len(self.parties)
+        elements = x if isinstance(x, list) else [x]
+        masked = []
+        for element in elements:
+            is_array = isinstance(element, mpyc.finfields.FiniteFieldArray)
+            field = element.field if is_array else type(element)
+            draw = thresha.np_pseudorandom_share_0 if is_array else thresha.pseudorandom_share_zero
+            n = element.size if is_array else 1
+            zero = draw(field, m, self.pid, self.prfs(field.order), self._prss_uci(), n)
+            masked.append(element + (zero.reshape(element.shape) if is_array else zero[0]))
+        return masked if isinstance(x, list) else masked[0]
+
+
+def start_runtime(session: Session) -> ShamirRuntime:
+    """Return MPyC's runtime for this party on the links and keys of a session.
+
+    MPyC keeps one runtime per process; the last one started is the one that its types use.
+    """
+    options = argparse.Namespace(
+        threshold=session.access.threshold,
+        no_log=True,
+        no_async=False,
+        no_barrier=True,
+        no_prss=False,
+        mix32_64bit=False,
+        sec_param=SECURITY_BITS,
+        bit_length=64,
+        ssl=False,
+    )
+    parties = [
+        _Party(pid, None if pid == session.pid else _PeerProtocol(session, pid))
+        for pid in range(session.access.n_parties)
+    ]
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    runtime = ShamirRuntime(session.pid, parties, options)
+    loop.set_exception_handler(handler)
+    keys = {i: expand_key(key, b"mpyc")[:16] for i, key in session.keys.items()}
+    runtime._prss_keys = {session.access.holders[i]: key for i, key in keys.items()}
+    runtime.prfs.cache_clear()
+    mpyc.runtime.pickle = StrictCodec
+    os.environ.setdefault("MPYC_MAXWORKERS", "0")  # read by MPyC's square roots
+    for module in ("sectypes", "asyncoro", "mpctools", "seclists", "secpols", "secgroups"):
+        getattr(mpyc, module).runtime = runtime
+    mpyc.random.runtime = mpyc.statistics.runtime = runtime
+    return runtime

@@ -1,0 +1,130 @@
+"""The second engine: the same steps on MPyC's own secure integers, slow and independent.
+
+It exists so that conformance tests compare two implementations that share no circuit, and for
+small jobs (``--engine shamir``). Cells, noise and scores are Shamir shares in a prime field; every
+comparison is MPyC's, made safe by ``runtime.ShamirRuntime``. MPyC does not count rounds, so the
+statistics of these steps show bytes and seconds only.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc.errors import MpcError
+from mpc.job import RingParameters, check_measurable
+from mpc.noise import NoiseSource
+from mpc.runtime import ShamirRuntime, start_runtime
+from mpc.selection import score_bits
+from mpc.session import Session
+from mpc.sharing import Array, Share, component_sum, reduce_ring, ring
+
+SECURE_INTEGER_BITS = 66
+
+
+class ShamirJob:
+    """Same requests and answers as ``job.SecureJob``, see there."""
+
+    def __init__(self, session: Session, parameters: RingParameters, noise: NoiseSource) -> None:
+        self.session = session
+        self.parameters = parameters
+        self.noise = noise
+        self._runtime: ShamirRuntime = start_runtime(session)
+        self._integer = self._runtime.SecInt(SECURE_INTEGER_BITS)
+        self._cells: Any = None
+        self._offsets: Array = np.zeros(1, np.int64)
+        self._lock = asyncio.Lock()
+
+    async def _finished(self, result: Awaitable[Any]) -> Any:
+        """Await an opened value, or raise the network's failure: MPyC itself would hang."""
+        task = asyncio.ensure_future(result)
+        outcomes: set[asyncio.Future[Any]] = {task, self.session.network.failure}
+        await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise self.session.network.failure.result()
+        return task.result()
+
+    def _from_ring(self, share: Share, *, signed: bool) -> Any:
+        """Turn a replicated ring share into a secure integer array.
+
+        Each of the t + 1 addends is input by a party that knows it; their sum is reduced modulo
+        2^k by t comparisons with 2^k, and by one with 2^(k-1) for signed values.
+        """
+        modulus = 1 << share.algebra.bits
+        total: Any = 0
+        for party, components in self.session.access.addends(0):
+            values: Array = np.zeros(share.shape, object)
+            if party == self.session.pid:
+                known = reduce_ring(component_sum(share, components), share.algebra.bits)
+                values = known.astype(object)
+            total = total + self._runtime.input(self._integer.array(values), senders=party)
+        for _ in range(self.session.access.threshold):
+            total = total - (total >= modulus) * modulus
+        return total - (total >= modulus // 2) * modulus if signed else total
+
+    async def load(self, cells: Share, sizes: Sequence[int]) -> None:
+        """Take the frozen cells; see ``SecureJob.load``."""
+        async with self._lock:
+            with self.session.step("prepare", "job"):
+                self._cells = self._from_ring(cells, signed=False)
+                self._offsets = np.concatenate([[0], np.cumsum(sizes)])
+                await self._finished(self._runtime.gather(self._cells))
+
+    def _candidate(self, candidate: int) -> Any:
+        if self._cells is None:
+            raise MpcError("the job has no cells yet: load them first")
+        return self._cells[int(self._offsets[candidate]) : int(self._offsets[candidate + 1])]
+
+    async def select(
+        self,
+        label: str,
+        candidates: Sequence[int],
+        model_counts: Sequence[Array],
+        multipliers: Sequence[int],
+        biases: Sequence[int],
+    ) -> int:
+        """Run the exponential mechanism; see ``SecureJob.select``."""
+        async with self._lock:
+            with self.session.step("score", label):
+                distances = []
+                for candidate, model in zip(candidates, model_counts, strict=True):
+                    difference = self._candidate(candidate) - model.astype(object)
+                    distances.append(self._runtime.np_sum(abs(difference)))
+                await self._finished(self._runtime.gather(distances))
+            if len(candidates) == 1:
+                return 0
+            with self.session.step("select", label) as channel:
+                f = self.parameters.fraction_bits
+                bound = 1 << (self.parameters.ring_bits - 1)
+                noise_bound = self.noise.gumbel_bound(f)
+                algebra = ring(score_bits(multipliers, biases, bound, noise_bound))
+                share = await self.noise.gumbel(channel, algebra, len(candidates), f)
+                gumbel = self._from_ring(share, signed=True)
+                scores = [
+                    (distance - bias) * c + gumbel[i]
+                    for i, (distance, bias, c) in enumerate(
+                        zip(distances, biases, multipliers, strict=True)
+                    )
+                ]
+                index, _ = self._runtime.argmax(scores)
+                return int(await self._finished(self._runtime.output(index)))
+
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[npt.NDArray[np.int64]]:
+        """Open noisy marginals; see ``SecureJob.measure``."""
+        check_measurable(self.parameters, self.noise, sigma2)
+        async with self._lock:
+            with self.session.step("measure", label) as channel:
+                algebra = ring(self.parameters.ring_bits)
+                results: list[npt.NDArray[np.int64]] = []
+                for candidate in candidates:
+                    cells = self._candidate(candidate)
+                    share = await self.noise.gaussian(channel, algebra, cells.shape[0], sigma2)
+                    noisy = cells + self._from_ring(share, signed=True)
+                    opened = await self._finished(self._runtime.output(noisy))
+                    results.append(np.asarray(opened).astype(np.int64))
+        return results

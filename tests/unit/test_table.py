@@ -1,0 +1,181 @@
+import gzip
+import os
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aim_core.errors import TableError
+from aim_core.schema import load_schema, schema_from_dict
+from aim_core.table import count_rows, encoded_chunks, read_chunks
+
+DATA = Path(
+    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
+)
+WEIRD = 'name,note\n"Smith, J.","said ""no"""\nŻółć,"two\nlines"\n\n NA ,\n'
+
+
+def read_all(path: Path, n_rows: int = 2) -> pd.DataFrame:
+    return pd.concat(list(read_chunks(path, n_rows)), ignore_index=True)
+
+
+def written(tmp_path: Path, content: str | bytes, name: str = "t.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda b: b"\xef\xbb\xbf" + b])
+def test_csv_cells_are_texts_as_written(tmp_path: Path, pack) -> None:
+    path = written(tmp_path, pack(WEIRD.encode()))
+    frame = read_all(path)
+    assert frame.columns.tolist() == ["name", "note"]
+    assert frame.values.tolist() == [
+        ["Smith, J.", 'said "no"'],
+        ["Żółć", "two\nlines"],
+        ["NA ", ""],
+    ]
+    assert count_rows(path) == 3
+
+
+cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=6)
+
+
+@given(st.lists(st.tuples(cells, cells), min_size=1, max_size=12), st.integers(1, 5))
+@settings(deadline=None)
+def test_csv_round_trip_in_chunks(tmp_path_factory, rows, n_rows: int) -> None:
+    rows = [(a, b.strip()) for a, b in rows]
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    pd.DataFrame([(a.lstrip(), b) for a, b in rows], columns=["a", "b"]).to_csv(
+        path, index=False, quoting=1, lineterminator="\n"
+    )
+    chunks = list(read_chunks(path, n_rows))
+    assert all(len(chunk) <= n_rows for chunk in chunks)
+    found = pd.concat(chunks).values.tolist()
+    assert found == [[a.lstrip(), b] for a, b in rows]
+
+
+def test_parquet_types_become_texts(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.table(
+        {
+            "i": pa.array([2**60 + 1, None], pa.int64()),
+            "f": pa.array([0.1, float("nan")]),
+            "b": pa.array([True, None]),
+            "d": pa.array([date(2024, 2, 29), None]),
+            "t": pa.array([pd.Timestamp("2024-02-29 13:05"), None], pa.timestamp("us")),
+            "c": pa.array(["ä", None]).dictionary_encode(),
+            "m": pa.array([Decimal("1.50"), None]),
+        }
+    )
+    pq.write_table(table, path)
+    frame = read_all(path, 1)
+    assert frame.iloc[0].tolist()[:4] == [str(2**60 + 1), "0.1", "true", "2024-02-29"]
+    assert frame.iloc[0].tolist()[5:] == ["ä", "1.50"]
+    assert frame["t"][0].startswith("2024-02-29 13:05")
+    assert [x for x in frame.iloc[1] if x is not None] == ["nan"]
+    assert count_rows(path) == 2
+
+
+def test_csv_and_parquet_encode_alike(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "n": [1.0, 2.0, None],
+            "k": [1, 2, 3],
+            "d": pd.to_datetime(["2024-01-01", None, "2024-12-31"]),
+            "b": pd.Series([True, False, None], dtype="boolean"),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    schema = schema_from_dict(
+        {
+            "columns": [
+                {"name": "n", "type": "integer", "min": 0, "max": 2, "missing": True},
+                {"name": "k", "type": "categorical", "values": ["3", "2.0", 1]},
+                {"name": "d", "type": "date", "min": "2024-01-01", "max": "2024-12-31"}
+                | {"unit": "quarter", "missing": True},
+                {"name": "b", "type": "boolean", "missing": True},
+            ]
+        }
+    )
+    expected = [[1, 2, 0, 1], [2, 1, 4, 0], [3, 0, 3, 2]]
+    for name in ("t.csv", "t.parquet"):
+        assert np.vstack(list(encoded_chunks(tmp_path / name, schema, 2))).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,b\n", "no rows"),
+        ("a,b\n1,2\n3\n", "row 2 .* 1 cells.*has 2"),
+        ("a,b\n1,2,3\n", "row 1 .* 3 cells"),
+        ("a,a\n1,2\n", "two columns 'a'"),
+        ("a, a\n1,2\n", "two columns 'a'"),
+        ("a,\n1,2\n", "no name"),
+        ("a;b\n1;2\n", "semicolons"),
+        ("a\tb\n1\t2\n", "tabs"),
+        ('a,b\n"1,2\n', "cannot read"),
+        ("a,b\nä,1\n".encode("latin-1"), "not UTF-8"),
+        (gzip.compress(b"a,b\n1,2\n")[:-6], "cannot read"),
+        (b"PAR1 is not all", "as Parquet"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, content: str | bytes, text: str) -> None:
+    with pytest.raises(TableError, match=text):
+        read_all(written(tmp_path, content))
+
+
+def test_missing_and_misnamed_files(tmp_path: Path) -> None:
+    for name in ("none.csv", "none.parquet"):
+        with pytest.raises(TableError, match="No such file"):
+            read_all(tmp_path / name)
+    with pytest.raises(TableError, match="Is a directory"):
+        read_all(tmp_path)
+    with pytest.raises(TableError, match="as Parquet"):
+        read_all(written(tmp_path, "a,b\n1,2\n", "t.parquet"))
+
+
+def test_bad_parquet_tables(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), path)
+    with pytest.raises(TableError, match="two columns 'a'"):
+        read_all(path)
+    pq.write_table(pa.table({"a": pa.array([], pa.int64())}), path)
+    with pytest.raises(TableError, match="no rows"):
+        read_all(path)
+    pq.write_table(pa.table({"a": [[1, 2]]}), path)
+    with pytest.raises(TableError, match="'a' has type list"):
+        read_all(path)
+
+
+def test_misfits_are_totalled_over_all_chunks(tmp_path: Path) -> None:
+    path = written(tmp_path, "a\n" + "\n".join("1" if n % 5 else "9" for n in range(20)) + "\n")
+    schema = schema_from_dict({"a": 3})
+    seen = []
+    with pytest.raises(
+        TableError, match=r"4 values in 1 column\n.*\(row 1: '9', row 6: '9', row 11"
+    ):
+        seen.extend(encoded_chunks(path, schema, 4))
+    assert seen == []
+    good = schema_from_dict({"a": 10})
+    assert [len(chunk) for chunk in encoded_chunks(path, good, 8)] == [8, 8, 4]
+
+
+def test_adult_encodes_to_itself() -> None:
+    path = DATA / "adult.csv"
+    if not path.exists():
+        pytest.skip(f"the Adult table is not at {path}")
+    schema = load_schema(DATA / "adult-domain.json")
+    codes = np.vstack(list(encoded_chunks(path, schema)))
+    np.testing.assert_array_equal(codes, pd.read_csv(path).to_numpy())
+    assert count_rows(path) == len(codes) == 48_842
