@@ -167,44 +167,72 @@ async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> A
 
 @dataclass(frozen=True)
 class _Work:
-    """The cells to compare: position among all cells, model count, candidate's position."""
+    """The cells to compare, candidate after candidate, without candidates that have none.
+
+    Attributes:
+        index: ``(n,)`` position of each cell among all cells of the job.
+        counts: ``(n,)`` its model count, above zero.
+        owners: position of each candidate that has such cells.
+        ends: where each owner's cells end.
+    """
 
     index: Array
     counts: Array
-    candidate: Array
+    owners: Array
+    ends: Array
+
+    def chunk(self, start: int) -> tuple["_Work", Array]:
+        """Return the chunk that begins at ``start`` and where its owners' cells begin in it."""
+        stop = min(start + CHUNK_CELLS, self.index.shape[0])
+        first = int(np.searchsorted(self.ends, start, side="right"))
+        last = int(np.searchsorted(self.ends, stop, side="left")) + 1
+        ends = np.minimum(self.ends[first:last], stop) - start
+        starts = np.concatenate([[0], ends[:-1]])
+        part = _Work(self.index[start:stop], self.counts[start:stop], self.owners[first:last], ends)
+        return part, starts
 
 
 def _collect(cells: SharedCells, candidates: Sequence[int], model_counts: Sequence[Array]) -> _Work:
-    index, counts, owner = [], [], []
+    dtype = cells.bits.algebra.dtype
+    index, counts, owners = [], [], []
     for position, (candidate, model) in enumerate(zip(candidates, model_counts, strict=True)):
-        nonzero = np.flatnonzero(model)
-        index.append(nonzero + cells.offsets[candidate])
-        counts.append(model[nonzero])
-        owner.append(np.full(nonzero.shape, position))
-    return _Work(np.concatenate(index), np.concatenate(counts), np.concatenate(owner))
+        if int(model.max()) >> cells.n_planes:
+            raise EncodingOverflow(f"a model count needs more than {cells.n_planes} bits")
+        narrow = model.astype(dtype)
+        nonzero = np.flatnonzero(narrow)
+        if nonzero.size:
+            counts.append(narrow[nonzero])
+            nonzero += cells.offsets[candidate]
+            index.append(nonzero)
+            owners.append(position)
+    ends = np.cumsum([piece.shape[0] for piece in index], dtype=np.int64)
+    nothing = [np.zeros(0, np.int64)]
+    return _Work(
+        np.concatenate(index or nothing),
+        np.concatenate(counts or nothing).astype(dtype, copy=False),
+        np.array(owners, np.int64),
+        ends,
+    )
 
 
 async def _chunk_sums(
-    channel: Channel, cells: SharedCells, work: _Work, rotation: int, sums: Array
+    channel: Channel, cells: SharedCells, work: _Work, start: int, sums: Array
 ) -> None:
     """Add this party's summands of sum d [x < y] of one chunk of cells to its candidates."""
-    n = work.index.shape[0]
+    part, starts = work.chunk(start)
+    n = part.index.shape[0]
     dtype = cells.bits.algebra.dtype
-    padding = (0, -n % 64)
-    index = np.pad(work.index, padding)
-    y = np.pad(work.counts, padding)
+    index, y = (np.concatenate([v, np.zeros(-n % 64, v.dtype)]) for v in (part.index, part.counts))
     n_words = index.shape[0] // (8 * dtype.itemsize)
     x_planes = cells.bits.map(
         lambda words: to_planes(words[index], cells.n_planes), (cells.n_planes, n_words)
     )
-    y_planes = to_planes(y.astype(dtype), cells.n_planes)
-    below = await less_than_public(channel, x_planes, y_planes)
+    below = await less_than_public(channel, x_planes, to_planes(y, cells.n_planes))
     ring_y = y.astype(cells.counts.algebra.dtype)
     d = cells.counts[index] - public_share(channel, cells.counts.algebra, ring_y)
-    products = await bit_products(channel, d, below, rotation)
+    products = await bit_products(channel, d, below, start // CHUNK_CELLS)
     if products is not None:
-        starts = np.flatnonzero(np.diff(work.candidate, prepend=-1))
-        sums[work.candidate[starts]] += _segment_sums(products[:n], starts)
+        sums[part.owners] += _segment_sums(products[:n], starts)
 
 
 async def l1_distances(
@@ -231,20 +259,16 @@ async def l1_distances(
     """
     algebra = cells.counts.algebra
     work = _collect(cells, candidates, model_counts)
-    if work.counts.size and int(work.counts.max()) >> cells.n_planes:
-        raise EncodingOverflow(f"a model count needs more than {cells.n_planes} bits")
     sums = np.zeros(len(candidates), algebra.dtype)
     starts = range(0, work.index.shape[0], CHUNK_CELLS)
     gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
 
-    async def process(number: int, piece: Channel) -> None:
+    async def process(start: int, piece: Channel) -> None:
         async with gate:
-            chunk = slice(starts[number], starts[number] + CHUNK_CELLS)
-            part = _Work(work.index[chunk], work.counts[chunk], work.candidate[chunk])
-            await _chunk_sums(piece, cells, part, number, sums)
+            await _chunk_sums(piece, cells, work, start, sums)
 
     pieces = channel.fork(len(starts))
-    await asyncio.gather(*(process(number, piece) for number, piece in enumerate(pieces)))
+    await asyncio.gather(*map(process, starts, pieces))
     channel.join(pieces)
     everyone = range(channel.access.n_parties)
     below = await reshare(channel, algebra, sums.shape, sums, everyone)

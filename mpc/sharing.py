@@ -98,7 +98,8 @@ class Share:
 
     def __getitem__(self, index: Any) -> "Share":
         components = {i: x[index] for i, x in self.components.items()}
-        shape = np.broadcast_to(np.zeros((), np.uint8), self.shape)[index].shape
+        some = next(iter(components.values()), None)
+        shape = self.zeros()[index].shape if some is None else some.shape
         return Share(self.algebra, shape, self.support, components)
 
     def scale(self, factor: Array) -> "Share":
@@ -123,7 +124,7 @@ def _combine(x: Share, y: Share, operation: np.ufunc) -> Share:
             result = x.components[i]
         else:
             result = operation(x.components.get(i, x.algebra.dtype.type(0)), y.components[i])
-        components[i] = np.broadcast_to(result, shape)
+        components[i] = result if result.shape == shape else np.broadcast_to(result, shape)
     return Share(x.algebra, shape, x.support | y.support, components)
 
 
