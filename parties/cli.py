@@ -1,0 +1,287 @@
+"""The `distaim` command. Errors say what happened, why, and what to do; no tracebacks.
+
+Exit codes: 0 done; 1 a fault of this program; 2 input or options that cannot be used; 3 the
+privacy budget does not pay for what was asked; 4 a party or peer failed; 5 a party or peer broke
+the protocol, or showed a wrong identity; 130 interrupted.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aim_core.errors import AimError
+from mpc.errors import MpcError
+from parties.errors import ConfigError, PartyError
+from parties.failures import EXIT_INTERNAL, exit_code, to_body
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="distaim",
+    help="Differentially private synthetic tables (AIM) from data that stays with its holders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class OracleKind(StrEnum):
+    """Who answers the mechanism's questions."""
+
+    MPC = "mpc"
+    PLAINTEXT = "plaintext"
+
+
+class EstimatorKind(StrEnum):
+    """Which program fits the model."""
+
+    NUMPY = "numpy"
+    MBI = "mbi"
+
+
+class NoiseKind(StrEnum):
+    """How the noise is made."""
+
+    DEALERS = "dealers"
+    JOINT = "joint"
+
+
+class EngineKind(StrEnum):
+    """Which secure engine the compute parties run."""
+
+    REPLICATED = "replicated"
+    SHAMIR = "shamir"
+
+
+class SplitKind(StrEnum):
+    """How rows are dealt to the simulated holders."""
+
+    IID = "iid"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
+ConfigFile = Annotated[Path, typer.Option("--config", help="This site's settings, TOML or JSON.")]
+ErrorFile = Annotated[Path | None, typer.Option("--error-file", hidden=True)]
+FollowParent = Annotated[bool, typer.Option("--follow-parent", hidden=True)]
+
+
+@app.command("run")
+def run_command(
+    out: Annotated[Path, typer.Option(help="New folder for the results.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet; without it, a demo table.")
+    ] = None,
+    schema: Annotated[Path | None, typer.Option(help="Public schema, TOML or JSON.")] = None,
+    epsilon: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1 or 0.5.")] = "1",
+    delta: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1e-9.")] = "1e-9",
+    workload: Annotated[
+        str, typer.Option(help="2way, 3way, random:COUNT:SEED, or a file of cliques.")
+    ] = "2way",
+    max_cells: Annotated[
+        int | None, typer.Option(min=1, help="Leave out marginals with more cells.")
+    ] = None,
+    max_model_mb: Annotated[str, typer.Option(help="Largest model, in megabytes.")] = "80",
+    rounds: Annotated[str, typer.Option(help="adaptive, or a number of rounds.")] = "adaptive",
+    parties: Annotated[int, typer.Option(help="Compute parties, 3 to 7.")] = 3,
+    threshold: Annotated[int, typer.Option(help="How many of them may collude.")] = 1,
+    holders: Annotated[int, typer.Option(help="Simulated data holders.")] = 10,
+    split: Annotated[SplitKind, typer.Option(help="How rows go to holders.")] = SplitKind.IID,
+    oracle: Annotated[
+        OracleKind, typer.Option(help="mpc: the real thing; plaintext: central AIM.")
+    ] = OracleKind.MPC,
+    estimator: Annotated[
+        EstimatorKind, typer.Option(help="Who fits the model.")
+    ] = EstimatorKind.NUMPY,
+    noise: Annotated[
+        NoiseKind | None, typer.Option(help="Default: dealers with mpc, joint with plaintext.")
+    ] = None,
+    engine: Annotated[
+        EngineKind, typer.Option(help="shamir: MPyC's own integers, for small jobs only.")
+    ] = EngineKind.REPLICATED,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows to sample; default: as the model estimates.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Public seed; privacy noise never uses it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run everything on this machine: parties, holders and estimator as separate processes."""
+    from parties.run import run  # noqa: PLC0415 - the other commands need not wait for it
+    from parties.run_options import RunOptions  # noqa: PLC0415
+
+    options = RunOptions(
+        out=out,
+        table=table,
+        schema=schema,
+        epsilon=epsilon,
+        delta=delta,
+        workload=workload,
+        max_cells=max_cells,
+        max_model_mb=max_model_mb,
+        rounds=_rounds(rounds),
+        parties=parties,
+        threshold=threshold,
+        holders=holders,
+        split=split.value,
+        oracle=oracle.value,
+        estimator=estimator.value,
+        noise=None if noise is None else noise.value,
+        engine=engine.value,
+        rows=rows,
+        seed=seed,
+    )
+    _guarded(lambda: _print_summary(run(options), out, as_json), as_json)
+
+
+@app.command("schema")
+def schema_command(
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
+    out: Annotated[Path | None, typer.Option(help="Write here instead of to the screen.")] = None,
+    bins: Annotated[int, typer.Option(min=1, help="Bins of a continuous column.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Draft a schema from a table; what it takes from the data is marked as not private."""
+    from aim_core.draft import draft_schema  # noqa: PLC0415 - pandas is slow to load
+
+    def draft() -> None:
+        if out is not None and out.exists():
+            raise ConfigError(f"{out} exists; nothing is overwritten, name a new file")
+        drafted = draft_schema(table, bins)
+        text = drafted.to_toml()
+        if as_json:
+            text = json.dumps({**drafted.schema.to_dict(), "dropped": drafted.dropped}, indent=1)
+        if out is None:
+            typer.echo(text)
+        else:
+            out.write_text(text, "utf-8")
+            typer.echo(f"wrote {out}; review what is marked before anyone else sees it", err=True)
+        for name, reason in drafted.dropped.items():
+            typer.echo(f"column {name} is left out: {reason}", err=True)
+
+    _guarded(draft, as_json)
+
+
+@app.command("party")
+def party_command(
+    config: ConfigFile,
+    error_file: ErrorFile = None,
+    follow_parent: FollowParent = False,
+    as_json: Json = False,
+) -> None:
+    """Run one compute party until its job ends."""
+    from parties.compute_party import run_party  # noqa: PLC0415 - only this role needs it
+    from parties.config import load_party_config  # noqa: PLC0415
+
+    _begin_child(follow_parent)
+    _guarded(lambda: run_party(load_party_config(config)), as_json, error_file)
+
+
+@app.command("submit")
+def submit_command(
+    config: ConfigFile,
+    error_file: ErrorFile = None,
+    follow_parent: FollowParent = False,
+    as_json: Json = False,
+) -> None:
+    """Share a holder's table among the compute parties."""
+    from parties.config import load_holders_config  # noqa: PLC0415 - only this role needs it
+    from parties.holder import submit  # noqa: PLC0415
+
+    def share() -> None:
+        typer.echo(json.dumps({"upload_bytes": submit(load_holders_config(config))}))
+
+    _begin_child(follow_parent)
+    _guarded(share, as_json, error_file)
+
+
+@app.command("job")
+def job_command(
+    config: ConfigFile,
+    error_file: ErrorFile = None,
+    follow_parent: FollowParent = False,
+    as_json: Json = False,
+) -> None:
+    """Drive one job as the estimator; events are printed as JSON lines."""
+    from parties.config import load_estimator_config  # noqa: PLC0415 - only this role needs it
+    from parties.estimator import run_job  # noqa: PLC0415
+
+    def emit(event: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+    _begin_child(follow_parent)
+    _guarded(lambda: run_job(load_estimator_config(config), emit), as_json, error_file)
+
+
+def main() -> None:
+    """Run the command line; the script `distaim` and `python -m parties` begin here."""
+    app()
+
+
+def _begin_child(follow_parent: bool) -> None:
+    if follow_parent:
+        from parties.processes import follow_parent as follow  # noqa: PLC0415 - children only
+
+        follow()
+
+
+def _guarded(action: Callable[[], None], as_json: bool, error_file: Path | None = None) -> None:
+    """Run a command's action; turn its error into a text and an exit code."""
+    try:
+        action()
+    except KeyboardInterrupt:
+        typer.echo("distaim: interrupted; all its processes have been stopped", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an exit code
+        body = to_body(error)
+        if error_file is not None:
+            error_file.write_text(body.model_dump_json(), "utf-8")
+        if exit_code(error) == EXIT_INTERNAL:
+            traceback.print_exception(error)
+        if as_json:
+            typer.echo(body.model_dump_json(), err=True)
+        else:
+            typer.echo(f"distaim: {_text(error)}", err=True)
+        sys.exit(exit_code(error))
+
+
+def _text(error: Exception) -> str:
+    if not isinstance(error, AimError | MpcError | PartyError):
+        return "an internal error, see above; please report it"
+    where = [
+        f"{name} {value}"
+        for name in ("party", "round")
+        if (value := getattr(error, name, None)) is not None
+    ]
+    return f"{error}" + (f" ({', '.join(where)})" if where else "")
+
+
+def _rounds(text: str) -> int | None:
+    if text == "adaptive":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(
+            f"{text!r} is neither adaptive nor a number", param_hint="--rounds"
+        )
+    return int(text)
+
+
+def _print_summary(summary: dict[str, Any], out: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{summary['rows']:,} synthetic rows in {out / 'synthetic.csv'}\n"
+        f"report: {out / 'report.html'}\n"
+        f"({summary['exact']['epsilon']}, {summary['exact']['delta']})-differentially private, "
+        f"rho spent {summary['rho_spent']:.6g} of {summary['rho_budget']:.6g} "
+        f"in {summary['rounds']} rounds, {summary['seconds']['total']:.1f} s\n"
+        f"mean workload error (total variation, not private): {summary['workload_error_tv']:.4f}"
+    )

@@ -1,0 +1,125 @@
+"""The client of a compute party's API, as holders and the estimator use it."""
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import ValidationError
+
+from parties.certificates import Identity
+from parties.errors import PartyUnreachable
+from parties.failures import from_body
+from parties.manifest import Manifest
+from parties.messages import MANIFEST_HEADER, ErrorBody, Status, parse
+from parties.tls import client_context
+
+_POLL_SECONDS = 0.1
+_CONNECT_SECONDS = 10.0
+_ATTEMPTS = 3
+
+
+class PartyClient:
+    """One compute party over HTTPS, pinned by its certificate.
+
+    Requests are idempotent by design (each has an id or is the same for a given holder), so a
+    broken connection is tried again; after `_ATTEMPTS` it is PartyUnreachable. An answer that
+    is an error is raised as the error that it names.
+    """
+
+    def __init__(self, manifest: Manifest, pid: int, identity: Identity, timeout: float) -> None:
+        self.pid = pid
+        self._entry = manifest.parties[pid]
+        self._client = httpx.Client(
+            base_url=self._entry.url,
+            verify=client_context(identity, self._entry.certificate),
+            headers={MANIFEST_HEADER: manifest.digest},
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS),
+            trust_env=False,  # a proxy of the environment would not know the pinned certificates
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def status(self) -> Status:
+        """Ask for the party's state."""
+        return parse(Status, self._request("GET", "/v1/status"))
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Send a request of the estimator and return the answer's body."""
+        return self._request("POST", path, content=body)
+
+    def put(self, path: str, upload: str, body: "BodyFile") -> bytes:
+        """Send a holder's share."""
+        headers = {"X-Upload": upload, "Content-Length": str(body.size)}
+        return self._request("PUT", path, content=body, headers=headers)
+
+    def wait_ready(self, timeout: float) -> Status:
+        """Wait until the party has met its peers; PartyUnreachable after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                status = self.status()
+                if status.state != "connecting":
+                    return status
+                problem = "it has not met its peers"
+            except PartyUnreachable as error:
+                problem = str(error)
+            if time.monotonic() > deadline:
+                raise PartyUnreachable(
+                    f"compute party {self.pid} is not ready after {timeout:.0f} s: {problem}; "
+                    "check that its process runs and that its address is right",
+                    party=self.pid,
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _request(self, method: str, path: str, **options: Any) -> bytes:
+        for attempt in range(_ATTEMPTS):
+            try:
+                response = self._client.request(method, path, **options)
+            except httpx.TransportError as error:
+                if attempt + 1 < _ATTEMPTS and not isinstance(error, httpx.TimeoutException):
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                raise PartyUnreachable(
+                    f"compute party {self.pid} does not answer at {self._entry.url} "
+                    f"({type(error).__name__}: {error}); it ended, or its certificate or ours is "
+                    "not the one that the manifest lists",
+                    party=self.pid,
+                ) from error
+            if response.status_code == httpx.codes.OK:
+                return response.content
+            raise self._error(response)
+        raise AssertionError("unreachable")
+
+    def _error(self, response: httpx.Response) -> Exception:
+        try:
+            return from_body(ErrorBody.model_validate_json(response.content))
+        except ValidationError:
+            return PartyUnreachable(
+                f"compute party {self.pid} answers with HTTP {response.status_code} and no "
+                "reason; is another program listening at its address?",
+                party=self.pid,
+            )
+
+
+class BodyFile:
+    """A file as a request's body: every attempt reads it from its beginning."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path = path
+        self.size = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with open(self._path, "rb") as file:  # noqa: PTH123 - a plain path is all this needs
+            while chunk := file.read(1 << 18):
+                yield chunk

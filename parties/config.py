@@ -1,0 +1,108 @@
+"""Each site's own settings: addresses, paths, timeouts. Nothing here decides privacy."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from parties.certificates import Identity
+from parties.errors import ConfigError
+from parties.manifest import Frozen, Name, Port, describe, read_settings
+
+
+def _as_path(value: object) -> object:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("a time must be above 0 seconds")
+    return value
+
+
+PathText = Annotated[Path, BeforeValidator(_as_path)]
+ConfigType = TypeVar("ConfigType", bound=Frozen)
+
+Seconds = Annotated[float, AfterValidator(_positive)]
+
+
+class SiteConfig(Frozen):
+    """What every role's config has: the manifest and the site's own certificate and key."""
+
+    name: Name
+    manifest: PathText
+    certificate: PathText
+    key: PathText
+
+    @property
+    def identity(self) -> Identity:
+        """Return the files that prove who this site is."""
+        return Identity(self.name, self.certificate, self.key)
+
+
+class PartyConfig(SiteConfig):
+    """A compute party: where it listens, where its state stands, how long it waits."""
+
+    pid: Annotated[int, Field(ge=0, le=6)]
+    host: str = "127.0.0.1"
+    https_port: Port
+    mpc_port: Port
+    state: PathText
+    transcript: PathText
+    connect_timeout: Seconds = 120.0
+    finish_timeout: Seconds = 3.0
+
+
+class HolderMember(Frozen):
+    """One data holder of a site, with its own certificate."""
+
+    name: Name
+    certificate: PathText
+    key: PathText
+
+
+class HoldersConfig(Frozen):
+    """The site of one data holder, or of several simulated ones that share a table."""
+
+    manifest: PathText
+    table: PathText
+    outbox: PathText
+    members: Annotated[list[HolderMember], Field(min_length=1)]
+    split: Literal["iid"] = "iid"
+    seed: int = 0
+    connect_timeout: Seconds = 120.0
+    request_timeout: Seconds = 600.0
+
+
+class EstimatorConfig(SiteConfig):
+    """The estimator: what it fits with, how many rows it draws, where the results go."""
+
+    estimator: Literal["numpy", "mbi"] = "numpy"
+    rows: Annotated[int, Field(ge=1)] | None = None
+    sample_seed: int = 0
+    out: PathText
+    connect_timeout: Seconds = 120.0
+    collect_timeout: Seconds = 3600.0
+    request_timeout: Seconds = 600.0
+
+
+def load_party_config(path: Path) -> PartyConfig:
+    """Read a compute party's config; ConfigError names what is wrong in it."""
+    return _load(PartyConfig, path)
+
+
+def load_holders_config(path: Path) -> HoldersConfig:
+    """Read a data holder's config; ConfigError names what is wrong in it."""
+    return _load(HoldersConfig, path)
+
+
+def load_estimator_config(path: Path) -> EstimatorConfig:
+    """Read the estimator's config; ConfigError names what is wrong in it."""
+    return _load(EstimatorConfig, path)
+
+
+def _load(kind: type[ConfigType], path: Path) -> ConfigType:
+    try:
+        return kind.model_validate(read_settings(path))
+    except ValidationError as error:
+        raise ConfigError(describe(str(path), error)) from error

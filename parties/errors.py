@@ -1,0 +1,54 @@
+"""Errors of roles and wiring. Texts say what happened, why, and what to do; never any data."""
+
+
+class PartyError(Exception):
+    """Root of all errors that parties raises on purpose.
+
+    `run` names the job (a prefix of the manifest digest), `party` the compute party concerned
+    and `round` the round of the mechanism, each None where it does not apply.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run: str | None = None,
+        party: int | None = None,
+        round: int | None = None,  # noqa: A002 - the field's name in every error of this tree
+    ) -> None:
+        super().__init__(message)
+        self.run = run
+        self.party = party
+        self.round = round
+
+
+class ConfigError(PartyError):
+    """A manifest, a config file or an option cannot be used."""
+
+
+class IdentityError(PartyError):
+    """A peer's certificate is not the one that the manifest pins for its role."""
+
+
+class UploadRefused(PartyError):
+    """A compute party does not take an upload."""
+
+
+class RequestRefused(PartyError):
+    """A compute party does not answer a request."""
+
+
+class RequestConflict(RequestRefused):
+    """A different request has been answered under the same id."""
+
+
+class JobFailed(PartyError):
+    """A job ended before its last round."""
+
+
+class PartyUnreachable(PartyError):
+    """A compute party does not answer at its address."""
+
+
+class AnswersDiffer(PartyError):
+    """Compute parties gave different answers to one request."""

@@ -1,0 +1,228 @@
+"""AIM with a manifest's settings against any oracle, with its clock and its events."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from aim_core.accounting import parse_rational, rho_from_epsilon_delta
+from aim_core.aim import (
+    AimResult,
+    AimSettings,
+    Answer,
+    Measure,
+    Noise,
+    Oracle,
+    Request,
+    Select,
+    aim,
+    drive,
+)
+from aim_core.domain import Domain
+from aim_core.errors import MechanismError
+from aim_core.estimation_types import Estimator, Measurement, Model
+from aim_core.workload import Workload
+from mpc.noise import NoiseCosts, SystemSampler
+
+Emit = Callable[[dict[str, Any]], None]
+"""Takes one event: a JSON object with the key "event"."""
+
+
+def noise_terms(costs: NoiseCosts) -> Noise:
+    """Say in the mechanism's terms what a noise source costs."""
+    return Noise(
+        variance_factor=costs.variance_factor,
+        gumbel_eta=costs.gumbel_eta,
+        select_scale=costs.gumbel_scale,
+        measure_slack=costs.measure_slack,
+        sigma2_min=costs.min_sigma2,
+    )
+
+
+def budget(epsilon: str, delta: str, costs: NoiseCosts, n_draws: int) -> Fraction:
+    """Return rho for (epsilon, delta), after setting aside what the samplers add to delta.
+
+    `n_draws` bounds the noise values that a run draws; each is within `delta_per_sample` of its
+    ideal distribution. MechanismError if that takes more than half of delta.
+    """
+    wanted = parse_rational(delta, "delta")
+    reserve = costs.delta_per_sample * n_draws
+    if 0 < wanted < 2 * reserve:
+        raise MechanismError(
+            f"delta {delta} is too small for {n_draws:,} noise values; take a larger delta"
+        )
+    rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), wanted - reserve)
+    return Fraction(rho)
+
+
+def first_sigma2(
+    settings: AimSettings, workload: Workload, noise: Noise, estimator: Estimator
+) -> Fraction:
+    """Return the noise variance of the one-way marginals, the largest that a run asks for."""
+    request = next(aim(settings, workload, noise, estimator))
+    if not isinstance(request, Measure):
+        raise MechanismError("the mechanism does not begin with the one-way marginals")
+    return request.sigma2
+
+
+class PlaintextNoise:
+    """All dealers' noise in one: Gaussians of variance sigma2 / (m - t), m of them, and so on.
+
+    `n_gaussians` draws of variance sigma2 / `divisor` are summed per cell, `n_gumbels` per
+    candidate; (1, 1, 1) is central noise.
+    """
+
+    def __init__(self, n_gaussians: int, divisor: int, n_gumbels: int) -> None:
+        self._n_gaussians, self._divisor, self._n_gumbels = n_gaussians, divisor, n_gumbels
+        self._sampler = SystemSampler()
+
+    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+        """Return (n,) int64 noise in counts."""
+        share = sigma2 / self._divisor
+        return sum(
+            (self._sampler.gaussian(n, share) for _ in range(self._n_gaussians)),
+            start=np.zeros(n, np.int64),
+        )
+
+    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+        """Return (n,) int64 noise in units of 2**-fraction_bits."""
+        return sum(
+            (self._sampler.gumbel(n, fraction_bits) for _ in range(self._n_gumbels)),
+            start=np.zeros(n, np.int64),
+        )
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by name, each added up over its uses."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, started: float) -> None:
+        """Add the time since `started` (time.perf_counter) to a name."""
+        elapsed = time.perf_counter() - started
+        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+
+
+class TimedEstimator:
+    """An estimator that notes the time of its fits under "fit"."""
+
+    def __init__(self, inner: Estimator, watch: Stopwatch) -> None:
+        self._inner, self._watch = inner, watch
+
+    def fit(
+        self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
+    ) -> Model:
+        """Fit, see `Estimator.fit`."""
+        started = time.perf_counter()
+        try:
+            return self._inner.fit(domain, measurements, warm_start)
+        finally:
+            self._watch.add("fit", started)
+
+
+class TimedOracle:
+    """An oracle that notes the time of its answers, under "score" and "measure"."""
+
+    def __init__(self, inner: Oracle, watch: Stopwatch) -> None:
+        self._inner, self._watch = inner, watch
+
+    def select(self, request: Select) -> int:
+        """Select, see `Oracle.select`."""
+        started = time.perf_counter()
+        try:
+            return self._inner.select(request)
+        finally:
+            self._watch.add("score", started)
+
+    def measure(self, request: Measure) -> list[np.ndarray]:
+        """Measure, see `Oracle.measure`."""
+        started = time.perf_counter()
+        try:
+            return self._inner.measure(request)
+        finally:
+            self._watch.add("measure", started)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ends with: the synthetic codes, (n_rows, d), and the public facts of the run."""
+
+    codes: np.ndarray = field(repr=False)
+    facts: dict[str, Any]
+
+
+def run_mechanism(
+    settings: AimSettings,
+    workload: Workload,
+    noise: Noise,
+    *,
+    estimator_name: str,
+    oracle: Oracle,
+    n_rows: int | None,
+    sample_seed: int,
+    emit: Emit,
+) -> Outcome:
+    """Drive AIM to its end, sample the synthetic table, and gather what can be told about it.
+
+    `n_rows` None samples as many rows as the model estimates. Everything in `facts` is a public
+    function of what the oracle released.
+    """
+    from aim_core.estimator import make_estimator  # noqa: PLC0415 - loads jax only when asked to
+
+    watch = Stopwatch()
+    estimator = TimedEstimator(make_estimator(estimator_name), watch)
+
+    def observe(request: Request, answer: Answer) -> None:
+        emit(_event(request, answer, settings.rho))
+
+    result = drive(aim(settings, workload, noise, estimator), TimedOracle(oracle, watch), observe)
+    emit({"event": "sample"})
+    started = time.perf_counter()
+    rows = n_rows if n_rows is not None else max(1, round(result.model.total))
+    codes = result.model.sample(rows, np.random.default_rng(sample_seed))
+    watch.add("sample", started)
+    return Outcome(codes, _facts(result, noise, watch))
+
+
+def _event(request: Request, answer: Answer, rho_budget: Fraction) -> dict[str, Any]:
+    common = {
+        "round": request.round,
+        "rho_used": float(request.rho_used),
+        "rho_budget": float(rho_budget),
+    }
+    if isinstance(request, Select) and isinstance(answer, int):
+        clique, n_candidates = request.candidates[answer], len(request.candidates)
+        return {"event": "select", **common, "clique": clique, "n_candidates": n_candidates}
+    if isinstance(request, Measure):
+        sigma = math.sqrt(request.sigma2)
+        return {"event": "measure", **common, "cliques": request.cliques, "sigma": sigma}
+    raise MechanismError("a selection was answered by something that is no index")
+
+
+def _facts(result: AimResult, noise: Noise, watch: Stopwatch) -> dict[str, Any]:
+    rounds = [
+        {
+            "round": record.round,
+            "clique": list(record.clique),
+            "sigma": math.sqrt(record.sigma2),
+            "true_sigma": noise.true_sigma(record.sigma2),
+            "epsilon": float(record.epsilon),
+            "rho_spent": float(record.rho_spent),
+            "annealed": record.annealed,
+            "n_candidates": record.n_candidates,
+        }
+        for record in result.rounds
+    ]
+    return {
+        "rho_initial": float(result.rho_initial),
+        "rho_spent": float(result.rho_spent),
+        "rho_spent_exact": str(result.rho_spent),
+        "model_total": result.model.total,
+        "rounds": rounds,
+        "seconds": watch.seconds,
+    }

@@ -1,0 +1,102 @@
+"""Progress of a run: a budget bar on a terminal, plain lines otherwise."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class RunProgress:
+    """Takes a run's events and shows where it is; remembers them for partial results."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._started = time.monotonic()
+        self._first_round: tuple[float, float] | None = None
+        self.events: list[dict[str, Any]] = []
+        self._bar = _make_bar(self._console) if self._console.is_terminal else None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=1.0, eta="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def round(self) -> int:
+        """Return the last round that has begun."""
+        return max((int(event.get("round", 0)) for event in self.events), default=0)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Take one event."""
+        self.events.append(event)
+        text, share = _describe(event), self._budget_share(event)
+        eta = self._eta(share)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=text, eta=eta, completed=share)
+        else:
+            used = "" if share is None else f"  budget {share:6.1%}  {eta}"
+            elapsed = time.monotonic() - self._started
+            print(f"[{elapsed:7.1f} s] {text}{used}", file=sys.stderr, flush=True)  # noqa: T201 - the plain progress lines
+
+    def _budget_share(self, event: dict[str, Any]) -> float | None:
+        budget = event.get("rho_budget")
+        return None if budget is None else float(event["rho_used"]) / float(budget)
+
+    def _eta(self, share: float | None) -> str:
+        """Estimate the time left from the rate at which the budget goes."""
+        if share is None:
+            return ""
+        now = time.monotonic()
+        if self._first_round is None:
+            self._first_round = (now, share)
+        since, start = self._first_round
+        if share <= start:
+            return "ETA ..."
+        return f"ETA {(1 - share) / (share - start) * (now - since):.0f} s"
+
+
+def _make_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        TextColumn("budget"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>5.1f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[eta]}"),
+        console=console,
+    )
+
+
+def _describe(event: dict[str, Any]) -> str:
+    match event["event"]:
+        case "uploads":
+            text = f"{event['uploads']} of {event['holders']} holders have uploaded"
+        case "freeze":
+            text = f"inputs of {event['holders']} holders frozen, preparing shares"
+        case "select":
+            names = " × ".join(event["clique"])
+            text = f"round {event['round']}: selected {names} of {event['n_candidates']}"
+        case "measure" if event["round"] == 0:
+            text = f"measured {len(event['cliques'])} one-way marginals"
+        case "measure":
+            names = " × ".join(event["cliques"][0])
+            text = f"round {event['round']}: measured {names}, sigma {event['sigma']:.1f}"
+        case "sample":
+            text = "sampling the synthetic table"
+        case _:
+            text = str(event.get("text", event["event"]))
+    return text

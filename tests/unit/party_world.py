@@ -1,0 +1,126 @@
+"""A small job for tests of the roles: identities, manifest, and a scripted engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from aim_core.aim import Noise
+from aim_core.schema import schema_from_dict
+from mpc.errors import MpcError
+from parties.certificates import Identity, make_identity
+from parties.config import PartyConfig
+from parties.manifest import PROTOCOL, Manifest, public_inputs
+from parties.messages import StepCost
+from parties.party_job import PartyJob
+
+SIZES = {"a": 2, "b": 3, "c": 2}
+BODY_SIZE = 100
+
+
+def member(identity: Identity) -> dict[str, str]:
+    return {"name": identity.name, "certificate": identity.certificate}
+
+
+@dataclass
+class World:
+    """Identities of three parties, two holders, an estimator and a stranger."""
+
+    folder: Path
+    rho: str = "1"
+    ports: tuple[int, ...] = (5001, 5002, 5003)
+    identities: dict[str, Identity] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ["party-0", "party-1", "party-2", "ann", "bob", "estimator", "stranger"]
+        self.identities = {name: make_identity(name, self.folder / "keys") for name in names}
+
+    def raw(self) -> dict:
+        parties = [
+            {
+                **member(self.identities[f"party-{pid}"]),
+                "url": f"https://127.0.0.1:{port}",
+                "host": "127.0.0.1",
+                "port": port + 1000,
+            }
+            for pid, port in enumerate(self.ports)
+        ]
+        return {
+            "protocol": PROTOCOL,
+            "schema": schema_from_dict(SIZES).to_dict(),
+            "workload": "2way",
+            "cliques": [["a", "b"], ["a", "c"], ["b", "c"]],
+            "max_cells": None,
+            "mechanism": {
+                "epsilon": "1",
+                "delta": "1e-9",
+                "rho": self.rho,
+                "alpha": "9/10",
+                "rounds": 2,
+                "max_model_mb": "80",
+                "seed": 7,
+            },
+            "n_max": 127,
+            "y_max": 127,
+            "sigma2_max": "1000",
+            "noise": "dealers",
+            "engine": "replicated",
+            "threshold": 1,
+            "min_holders": 1,
+            "parties": parties,
+            "holders": [member(self.identities["ann"]), member(self.identities["bob"])],
+            "estimator": member(self.identities["estimator"]),
+        }
+
+    def manifest(self) -> Manifest:
+        return Manifest.parse(self.raw())
+
+    def job(self, pid: int = 0) -> PartyJob:
+        identity = self.identities[f"party-{pid}"]
+        config = PartyConfig(
+            name=identity.name,
+            manifest=self.folder / "manifest.json",
+            certificate=identity.certificate_path,
+            key=identity.key_path,
+            pid=pid,
+            https_port=self.ports[pid],
+            mpc_port=self.ports[pid] + 1000,
+            state=self.folder / identity.name,
+            transcript=self.folder / f"{identity.name}.jsonl",
+        )
+        manifest = self.manifest()
+        return PartyJob(config, manifest, public_inputs(manifest), BODY_SIZE)
+
+
+class ScriptedEngine:
+    """Notes what it is asked, answers the first candidate and zero marginals."""
+
+    def __init__(self, error: MpcError | None = None) -> None:
+        self.noise = Noise()
+        self.fraction_bits = 24
+        self.calls: list[tuple] = []
+        self.agreed: list[tuple[str, bytes]] = []
+        self.error = error
+        self.sizes = [2, 3, 2, 6, 4, 6]
+
+    async def agree(self, label: str, digest: bytes) -> None:
+        self.agreed.append((label, digest))
+
+    async def load(self, uploads: Sequence[Path]) -> None:
+        self.calls.append(("load", [path.name for path in uploads]))
+
+    async def select(self, label, candidates, model_counts, multipliers, biases) -> int:
+        if self.error:
+            raise self.error
+        self.calls.append(("select", label, list(candidates), list(multipliers), list(biases)))
+        return 0
+
+    async def measure(self, label: str, candidates: Sequence[int], sigma2: Fraction) -> list:
+        self.calls.append(("measure", label, list(candidates), sigma2))
+        return [np.zeros(self.sizes[place], np.int64) for place in candidates]
+
+    def costs(self) -> dict[str, StepCost]:
+        n_calls = len(self.calls)
+        return {"step": StepCost(bytes_sent=10 * n_calls, rounds=n_calls, seconds=0.0)}

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from party_world import World
+
+from aim_core.errors import TableError
+from aim_core.marginals import count_marginals
+from parties.engine import candidate_cells, upload_format
+from parties.holder import count_vector, prepare
+from parties.manifest import Manifest, PublicInputs, public_inputs
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return World(tmp_path_factory.mktemp("world")).manifest()
+
+
+@pytest.fixture(scope="module")
+def inputs(manifest: Manifest) -> PublicInputs:
+    return public_inputs(manifest)
+
+
+def table(n_rows: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.stack([generator.integers(0, size, n_rows) for size in (2, 3, 2)], axis=1)
+
+
+@given(n_rows=st.integers(0, 100), seed=st.integers(0, 99))
+def test_candidates_of_shared_uploads_are_the_exact_marginals(
+    manifest: Manifest, inputs: PublicInputs, tmp_path_factory, n_rows: int, seed: int
+) -> None:
+    rows = table(n_rows, seed)
+    form = upload_format(manifest, inputs)
+    outbox = tmp_path_factory.mktemp("outbox")
+    holders = [count_vector([rows[k::2]], inputs, manifest.n_max) for k in range(2)]
+    for k, vector in enumerate(holders):
+        prepare(vector, form, manifest, outbox / str(k))
+    components: dict[int, np.ndarray] = {}
+    for pid in range(3):
+        total = form.zeros(pid)
+        for k in range(2):
+            body = outbox / str(k) / f"body-{pid}.share"
+            assert body.stat().st_size == form.body_size(pid)
+            form.accumulate(pid, body, total)
+        for number, component in total.components.items():
+            cells = candidate_cells(component, inputs)
+            if number in components:
+                assert np.array_equal(components[number], cells)
+            components[number] = cells
+    opened = sum(components.values(), start=np.zeros(sum(inputs.sizes), np.uint32))
+    opened = opened % (1 << form.ring_bits)
+    expected = count_marginals([rows], inputs.domain, inputs.candidates)
+    assert np.array_equal(opened, np.concatenate([expected[c] for c in inputs.candidates]))
+
+
+def test_the_outbox_keeps_the_first_shares(
+    manifest: Manifest, inputs: PublicInputs, tmp_path: Path
+) -> None:
+    vector = count_vector([table(20, 0)], inputs, manifest.n_max)
+    form = upload_format(manifest, inputs)
+    prepare(vector, form, manifest, tmp_path)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    prepare(vector, form, manifest, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    assert len(first) == 4
+
+
+def test_more_rows_than_the_public_bound_are_refused(inputs: PublicInputs) -> None:
+    with pytest.raises(TableError, match="n_max"):
+        count_vector([table(128, 0)], inputs, 127)

@@ -1,0 +1,97 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aim_core.accounting import rho_from_epsilon_delta
+from aim_core.errors import BudgetExceeded, MechanismError
+from mpc.access import AccessStructure
+from mpc.errors import PeerLost, ProtocolViolation
+from mpc.job import noise_costs
+from parties.errors import ConfigError, JobFailed, RequestConflict
+from parties.failures import exit_code, from_body, http_status, to_body
+from parties.mechanism import PlaintextNoise, budget, noise_terms
+from parties.run_options import RunOptions, check_options, prepare
+
+COSTS = noise_costs("dealers", AccessStructure(3, 1))
+
+
+def test_the_samplers_delta_is_set_aside() -> None:
+    exact = rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))
+    assert exact * Fraction(999, 1000) < budget("1", "1e-9", COSTS, 10**9) < exact
+    with pytest.raises(MechanismError, match="delta"):
+        budget("1", "1e-30", COSTS, 10**9)
+    with pytest.raises(MechanismError, match="epsilon"):
+        budget("0", "1e-9", COSTS, 10**3)
+
+
+def test_dealt_noise_costs_half_as_much_variance_again() -> None:
+    noise = noise_terms(COSTS)
+    assert noise.variance_factor == Fraction(3, 2)
+    assert noise.measure_rho(Fraction(100)) >= Fraction(1, 200)
+    with pytest.raises(MechanismError, match="at least"):
+        noise.measure_rho(COSTS.min_sigma2 / 2)
+
+
+@pytest.mark.parametrize(("source", "factor"), [((1, 1, 1), 1.0), ((3, 2, 2), 1.5)])
+def test_plaintext_noise_has_the_stated_variance(source: tuple[int, int, int], factor) -> None:
+    noise = PlaintextNoise(*source)
+    cells = noise.gaussian(40_000, Fraction(64))
+    # the variance of a sample variance is 2 / n: six standard errors
+    assert abs(cells.var() / (64 * factor) - 1) < 6 * (2 / 40_000) ** 0.5
+    draws = noise.gumbel(4_000, 24) / 2**24
+    assert abs(draws.var() / (source[2] * np.pi**2 / 6) - 1) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (BudgetExceeded("no"), 403, 3),
+        (PeerLost("gone", 2), 502, 4),
+        (ProtocolViolation("bad", 1), 502, 5),
+        (RequestConflict("other"), 409, 5),
+        (ConfigError("x"), 422, 2),
+        (JobFailed("end", party=1, round=3), 502, 4),
+        (ValueError("secret"), 500, 1),
+    ],
+)
+def test_errors_have_a_status_an_exit_code_and_cross_the_wire(
+    error: Exception, status: int, code: int
+) -> None:
+    assert (http_status(error), exit_code(error)) == (status, code)
+    body = to_body(error)
+    if code == 1:
+        assert "secret" not in body.message
+        assert isinstance(from_body(body), JobFailed)
+    else:
+        again = from_body(body)
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert getattr(again, "party", None) == getattr(error, "party", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parties": 2},
+        {"parties": 4, "threshold": 2},
+        {"threshold": 0},
+        {"holders": 0},
+        {"split": "sorted"},
+        {"noise": "joint"},
+        {"table": Path("x.csv")},
+        {"schema": Path("x.toml")},
+    ],
+)
+def test_options_that_cannot_work_are_refused_first(tmp_path: Path, change: dict) -> None:
+    with pytest.raises(ConfigError):
+        check_options(RunOptions(out=tmp_path / "out", **change))
+
+
+def test_a_prepared_run_knows_its_public_bounds(tmp_path: Path) -> None:
+    prepared = prepare(RunOptions(out=tmp_path, seed=1))
+    assert prepared.settings.n_max == 4095
+    assert prepared.n_rows <= 4095
+    assert all(counts.sum() == prepared.n_rows for counts in prepared.real.values())
+    assert prepared.settings.rho < rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))

@@ -1,0 +1,107 @@
+"""Compute parties that are not who they should be, as processes."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from party_world import World, member
+
+from parties.certificates import make_identity
+from parties.manifest import Manifest, save_manifest
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+def free_ports(n: int) -> tuple[int, ...]:
+    holders = [socket.socket() for _ in range(n)]
+    try:
+        for holder in holders:
+            holder.bind(("127.0.0.1", 0))
+        return tuple(holder.getsockname()[1] for holder in holders)
+    finally:
+        for holder in holders:
+            holder.close()
+
+
+def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
+    folder = world.folder / f"site-{pid}"
+    folder.mkdir()
+    save_manifest(Manifest.parse(raw), folder / "manifest.json")
+    config = {
+        "name": identity.name,
+        "manifest": str(folder / "manifest.json"),
+        "certificate": str(identity.certificate_path),
+        "key": str(identity.key_path),
+        "pid": pid,
+        "https_port": world.ports[pid],
+        "mpc_port": raw["parties"][pid]["port"],
+        "state": str(folder),
+        "transcript": str(folder / "transcript.jsonl"),
+        "connect_timeout": 5,
+        "finish_timeout": 0.1,
+    }
+    (folder / "party.json").write_text(json.dumps(config))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parties", "party", "--json", "--config", folder / "party.json"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield World(tmp_path, ports=free_ports(3))
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def raw(world: World) -> dict:
+    raw = world.raw()
+    for party, port in zip(raw["parties"], free_ports(3), strict=True):
+        party["port"] = port
+    return raw
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, dict]:
+    _, text = process.communicate(timeout=60)
+    return process.returncode, json.loads(text.strip().splitlines()[-1])
+
+
+def test_a_wrong_certificate_does_not_start(world: World, raw: dict) -> None:
+    code, error = outcome(start(world, raw, 2, world.identities["stranger"]))
+    assert code == 5
+    assert error["error"] == "IdentityError"
+    assert error["party"] == 2
+
+
+def test_an_impostor_is_kept_out_and_named(world: World, raw: dict) -> None:
+    """Party 2 is played by somebody with a certificate of the same name and a forged manifest."""
+    impostor = make_identity("party-2", world.folder / "impostor")
+    forged = json.loads(json.dumps(raw))
+    forged["parties"][2].update(member(impostor))
+    parties = [start(world, raw, pid, world.identities[f"party-{pid}"]) for pid in range(2)]
+    parties.append(start(world, forged, 2, impostor))
+    results = [outcome(process) for process in parties]
+    assert {code for code, _ in results} <= {4, 5}
+    # the first honest party to give up names the impostor; the other may see that one leave
+    assert 2 in [error["party"] for _, error in results[:2]]
+
+
+def test_a_different_manifest_is_named(world: World, raw: dict) -> None:
+    other = {**raw, "n_max": 63}
+    processes = [
+        start(world, other if pid == 2 else raw, pid, world.identities[f"party-{pid}"])
+        for pid in range(3)
+    ]
+    results = [outcome(process) for process in processes]
+    assert {code for code, _ in results} <= {4, 5}
+    assert any("manifest" in error["message"] for _, error in results)
