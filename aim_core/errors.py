@@ -17,11 +17,11 @@ class WorkloadError(AimError):
     """A clique or a workload does not fit the domain."""
 
 
-class DomainTooLarge(AimError):  # noqa: N818 - a name that the design fixes
+class DomainTooLarge(AimError):
     """The marginals or the model would need more cells than the run allows."""
 
 
-class BudgetExceeded(AimError):  # noqa: N818 - a name that the design fixes
+class BudgetExceeded(AimError):
     """A request costs more privacy budget than is left."""
 
 

@@ -4,8 +4,10 @@ Tables are arrays with one axis per attribute; `Axes` names them by column place
 compiled per structure, so a model whose structure changes each round costs only its arithmetic.
 """
 
+import functools
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,34 +32,49 @@ _SAMPLING_BLOCK = 1 << 22  # cells of conditional tables held at once while samp
 
 def spread(table: FloatArray, axes: Axes, onto: Axes) -> FloatArray:
     """View a table so that it broadcasts against a table with axes `onto` (a superset)."""
-    order = [axes.index(axis) for axis in onto if axis in axes]
-    sizes = iter(table.shape[place] for place in order)
-    shape = [next(sizes) if axis in axes else 1 for axis in onto]
+    order, shape = _spread_rule(axes, onto, table.shape)
     view: FloatArray = table.transpose(order).reshape(shape)
     return view
 
 
-def sum_onto(table: FloatArray, axes: Axes, keep: Collection[int]) -> FloatArray:
+@functools.lru_cache(maxsize=1 << 14)
+def _spread_rule(axes: Axes, onto: Axes, shape: tuple[int, ...]) -> tuple[Axes, tuple[int, ...]]:
+    """Return the order to transpose to and the shape to view as, for `spread`."""
+    order = tuple(axes.index(axis) for axis in onto if axis in axes)
+    wide = tuple(shape[axes.index(axis)] if axis in axes else 1 for axis in onto)
+    return order, wide
+
+
+def sum_onto(table: FloatArray, axes: Axes, keep: Axes) -> FloatArray:
     """Sum a table onto the axes in `keep`, which stay in their order.
 
     Neighbouring axes are merged first, and the sums run as matrix products with ones where NumPy's
     own reduction is slow (short last axes).
     """
-    kept_shape = tuple(n for n, axis in zip(table.shape, axes, strict=True) if axis in keep)
+    sums, kept_shape = _sum_rule(axes, keep, table.shape)
+    for size, after in sums:
+        table = _sum_middle(table.reshape(-1, size, after))
+    return table.reshape(kept_shape)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _sum_rule(
+    axes: Axes, keep: Axes, shape: tuple[int, ...]
+) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
+    """Return, for `sum_onto`, (cells to sum, cells after them) in turn, and the last shape."""
     runs: list[list[int]] = []  # [is kept, size] of each run of neighbouring axes
-    for size, axis in zip(table.shape, axes, strict=True):
+    for size, axis in zip(shape, axes, strict=True):
         is_kept = int(axis in keep)
         if runs and runs[-1][0] == is_kept:
             runs[-1][1] *= size
         else:
             runs.append([is_kept, size])
+    sums = []
     while any(not is_kept for is_kept, _ in runs):
         last_dropped = max(i for i, run in enumerate(runs) if not run[0])
-        size = runs[last_dropped][1]
-        after = int(np.prod([run[1] for run in runs[last_dropped + 1 :]], dtype=np.int64))
-        table = _sum_middle(table.reshape(-1, size, after))
+        sums.append((runs[last_dropped][1], math.prod(run[1] for run in runs[last_dropped + 1 :])))
         del runs[last_dropped]
-    return table.reshape(kept_shape)
+    return sums, tuple(n for n, axis in zip(shape, axes, strict=True) if axis in keep)
 
 
 def _sum_middle(table: FloatArray) -> FloatArray:
@@ -110,9 +127,12 @@ class Contraction:
             return product
         rows = _arranged(left, *self._left_layout)
         columns = _arranged(right, *self._right_layout)
+        summed: FloatArray
         if self._is_dot:
-            return np.einsum("bri,bci->b", rows, columns).reshape(self._shape)
-        return np.matmul(rows, columns.swapaxes(1, 2)).reshape(self._shape)
+            summed = np.einsum("bri,bci->b", rows, columns)
+        else:
+            summed = np.matmul(rows, columns.swapaxes(1, 2))
+        return summed.reshape(self._shape)
 
 
 _Layout = tuple[Axes, tuple[int, int, int], bool]

@@ -26,9 +26,10 @@ from aim_core.junction_tree import CellCounts, build_tree, mask_of, maximal_mask
 _BLOCK = 1 << 15  # cells that stay in the cache while a step is applied to them
 _BALANCE_EVERY = 10  # steps; a few steps move no potential far enough to overflow
 _GROWTH = 1.01  # of the rate, per successful step, as in mbi
-_FLOOR = -50.0  # of log-potentials at a warm start: exp(-50) of a record is none
+_FLOOR = -20.0  # of log-potentials at a warm start, relative to a table's largest
+_NOISE = 1e-13  # of the loss: changes below it are rounding errors
 _WINDOW = 100  # steps
-_TOLERANCE = 1e-5  # of the loss, per window
+_TOLERANCE = 1e-4  # of the loss, per window
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,13 @@ class Network:
             value *= 1.0 / peak
             values.append(value)
         derivatives = self._derivatives(values)
-        for table, own, (derivative, axes), marginal in zip(
-            tables, self._leaves, derivatives, out, strict=False
-        ):
-            np.multiply(table, spread(derivative, axes, own), out=marginal)
-            mass = marginal.sum()
+        for i, own in enumerate(self._leaves):
+            derivative, axes = derivatives[i]
+            np.multiply(tables[i], spread(derivative, axes, own), out=out[i])
+            mass = out[i].sum()
             if not 0.0 < mass < np.inf:
                 return False
-            marginal *= total / mass
+            np.multiply(out[i], total / mass, out=out[i])
         return True
 
     def _derivatives(self, values: Sequence[FloatArray]) -> list[tuple[FloatArray, Axes]]:
@@ -298,7 +298,8 @@ class Descent:
         self._before = np.zeros(n_cells)  # the potentials one accepted step ago
         self._expand(start)
         self._balance()
-        # A cell without mass sinks on and on; leave it a way back, now that it is measured anew.
+        # A cell without mass sinks on and on; leave it a way back, now that it is measured anew:
+        # with less mass than this the loss would not show that a step raises it.
         np.maximum(self._here.potentials, _FLOOR, out=self._here.potentials)
         if not self._measure(self._here):
             self._here.potentials[:] = 0.0
@@ -356,10 +357,11 @@ class Descent:
     def _is_enough(self) -> bool:
         """Judge the trial: any gain with momentum, without it half of the gain promised."""
         here, trial = self._here, self._trial
+        gain = here.loss - trial.loss + _NOISE * here.loss
         if self._n_kept:
-            return trial.loss <= here.loss
+            return gain >= 0.0
         slope = np.dot(here.gradient, here.marginals) - np.dot(here.gradient, trial.marginals)
-        return here.loss - trial.loss >= 0.5 * self._rate * float(slope)
+        return gain >= 0.5 * self._rate * float(slope)
 
     def _drop_momentum(self) -> None:
         np.copyto(self._before, self._here.potentials)
@@ -382,9 +384,10 @@ class Descent:
                 shift = mean.reshape(peak.shape) - peak
                 here[i] += shift
                 before[i] += shift
-        for table, past in zip(here, before, strict=True):
-            past -= table.max()
-            table -= table.max()
+        for i, table in enumerate(here):
+            peak = table.max()
+            here[i] -= peak
+            before[i] -= peak
 
     def _measure(self, point: _Point) -> bool:
         """Compute marginals, loss and gradient of a point; False if its mass is out of range."""
@@ -423,9 +426,8 @@ class MirrorDescent:
     def fit(
         self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
     ) -> TreeModel:
-        """Fit a model; see `Estimator.fit`. Only a TreeModel can be a warm start, others are not
-        used.
-        """
+        """Fit a model; see `Estimator.fit`. A warm start that is no TreeModel is not used."""
+        check_measurements(domain, measurements)
         return self.fit_total(domain, measurements, estimate_total(measurements), warm_start)
 
     def fit_total(
@@ -437,11 +439,11 @@ class MirrorDescent:
     ) -> TreeModel:
         """Fit a model with a given total (in counts, above 0)."""
         check_measurements(domain, measurements)
-        start = warm_start.potentials if isinstance(warm_start, TreeModel) else {}
-        descent = Descent(domain, measurements, total, start)
-        for start in range(0, self.n_iterations, _WINDOW):
+        known = warm_start.potentials if isinstance(warm_start, TreeModel) else {}
+        descent = Descent(domain, measurements, total, known)
+        for begin in range(0, self.n_iterations, _WINDOW):
             loss = descent.loss
-            for _ in range(min(_WINDOW, self.n_iterations - start)):
+            for _ in range(min(_WINDOW, self.n_iterations - begin)):
                 descent.step()
             if loss - descent.loss <= _TOLERANCE * descent.loss:
                 break

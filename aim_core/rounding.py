@@ -33,11 +33,11 @@ def systematic_round(values: NDArray[np.float64], u: float) -> NDArray[np.int64]
         sums[0] += running
         np.cumsum(sums, out=sums)
         running = float(sums[-1])
+        if not np.isfinite(running):
+            raise MechanismError("a model marginal has cells that are not finite")
         sums += u
         np.floor(sums, out=sums)
         rounded[start] = int(sums[0] - previous)
         rounded[start + 1 : start + part.size] = sums[1:] - sums[:-1]
         previous = float(sums[-1])
-        if not np.isfinite(previous):
-            raise MechanismError("a model marginal has cells that are not finite")
     return rounded

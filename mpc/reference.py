@@ -29,18 +29,21 @@ def less_than(x: Array, y: Array) -> Array:
 
 def add(x: Array, y: Array, n_planes: int) -> Array:
     """Twin of ``circuits.ripple_add`` and ``circuits.prefix_add``: x + y mod 2^n_planes."""
-    return (x + y) & x.dtype.type((1 << n_planes) - 1)
+    total: Array = (x + y) & x.dtype.type((1 << n_planes) - 1)
+    return total
 
 
 def ring_to_bits(x: Array, n_planes: int) -> Array:
     """Twin of ``conversion.ring_to_bits``: ``(n_planes, n)`` bits, lowest first."""
     shifts = np.arange(n_planes, dtype=x.dtype)[:, np.newaxis]
-    return (x[np.newaxis] >> shifts) & x.dtype.type(1)
+    bits: Array = (x[np.newaxis] >> shifts) & x.dtype.type(1)
+    return bits
 
 
 def bit_products(d: Array, s: Array, bits: int) -> Array:
     """Twin of ``distance.bit_products``: d where s is 1, modulo 2^bits."""
-    return np.where(s, d, 0) & d.dtype.type((1 << bits) - 1)
+    products: Array = np.where(s, d, 0) & d.dtype.type((1 << bits) - 1)
+    return products
 
 
 def l1_distances(

@@ -216,9 +216,7 @@ async def connect(
     complete = asyncio.create_task(connector.wait_complete())
     outcomes: set[asyncio.Future[Any]] = {complete, connector.refusal, network.failure}
     try:
-        await asyncio.wait(
-            outcomes, timeout=connect_seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(outcomes, timeout=connect_seconds, return_when=asyncio.FIRST_COMPLETED)
         if connector.refusal.done():
             connector.refusal.result()
         if network.failure.done():

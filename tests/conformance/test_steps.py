@@ -94,9 +94,7 @@ def test_less_than_public(mt, n_planes, x, seed):
     xs = deal(access, packed_bits(np.uint16), to_planes(x, n_planes), seed)
     y_planes = to_planes(y, n_planes)
     shares = run(access, on_channel(lambda ch, pid: less_than_public(ch, xs[pid], y_planes)))
-    assert np.array_equal(
-        plane_to_values(reveal(shares), np.uint8), reference.less_than(x, y)
-    )
+    assert np.array_equal(plane_to_values(reveal(shares), np.uint8), reference.less_than(x, y))
 
 
 @pytest.mark.parametrize("n_planes", [1, 2, 31, 62])
@@ -168,9 +166,7 @@ def test_bit_products(access, rotation):
         own = np.zeros(128, np.uint32) if summand is None else summand
         return await reshare(channel, ring(19), (128,), own, everyone)
 
-    assert np.array_equal(
-        reveal(run(access, on_channel(step))), reference.bit_products(d, s, 19)
-    )
+    assert np.array_equal(reveal(run(access, on_channel(step))), reference.bit_products(d, s, 19))
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
