@@ -19,6 +19,7 @@ from mpc.sharing import (
     component_sum,
     multiply,
     packed_bits,
+    reshare,
     share_input,
 )
 
@@ -96,11 +97,71 @@ async def bits_to_ring(channel: Channel, bits: Share, algebra: Algebra, rotation
     shape = (bits.shape[0], bits.shape[1] * width)
 
     def encode(planes: Array) -> Array:
-        return np.stack([plane_to_values(plane, algebra.dtype) for plane in planes])
+        return _ring_values(planes, algebra)
 
     addends = await _share_addends(channel, bits, algebra, shape, rotation, encode)
     total = addends[0]
     for addend in addends[1:]:
         product = await multiply(channel, total, addend)
         total = total + addend - product.scale(np.array(2, algebra.dtype))
+    return total
+
+
+async def weighted_bit_sum(
+    channel: Channel, bits: Share, weights: Array, algebra: Algebra, rotation: int = 0
+) -> Share:
+    """Return sum_j weights_j bit_j over the planes, in the ring.
+
+    For t = 1 a bit is u + v - 2 u v with u known to party P and v to the others. P splits u
+    additively between Q (by a stream that R lacks) and R (by a message); the sum of all products
+    is reshared as one element.
+
+    Args:
+        bits: bit share ``(n_planes, n_words)``.
+        weights: ``(n_planes,)`` public ring elements.
+
+    Returns:
+        Ring share ``(n,)``, n values in the planes' order.
+
+    Reveals: nothing.
+    Cost: t = 1: 2 rounds, one element per bit from P to R and one per value and party; otherwise
+    as ``bits_to_ring``.
+    """
+    n_planes, n_words = bits.shape
+    n = n_words * 8 * bits.algebra.dtype.itemsize
+    if channel.access.threshold > 1:
+        in_ring = await bits_to_ring(channel, bits, algebra, rotation)
+        return in_ring.map(lambda x: _weigh(x, weights), (n,))
+    access, pid, m = channel.access, channel.pid, channel.access.n_parties
+    p, q, r = (rotation % m, (rotation + 1) % m, (rotation + 2) % m)
+    known = access.component_excluding(frozenset([p]))
+    hidden = access.component_excluding(frozenset([r]))
+    shape = (n_planes, n)
+    outgoing, summand = {}, np.zeros(n, algebra.dtype)
+    if pid == p:
+        u = _ring_values(component_sum(bits, access.held[p]), algebra)
+        mask = channel.stream("split", hidden, p).words(shape, algebra.dtype)
+        outgoing[r] = algebra.encode(u - mask)
+        summand = _weigh(u, weights)
+    received = await channel.exchange(outgoing, [p] if pid == r else [])
+    if pid in (q, r):
+        v = _ring_values(bits.components[known], algebra)
+        if pid == q:
+            part = channel.stream("split", hidden, p).words(shape, algebra.dtype)
+        else:
+            part = algebra.decode(received[p], shape, p)
+            summand = _weigh(v, weights)
+        summand = summand - algebra.dtype.type(2) * _weigh(part * v, weights)
+    return await reshare(channel, algebra, (n,), summand, [p, q, r])
+
+
+def _ring_values(planes: Array, algebra: Algebra) -> Array:
+    return np.stack([plane_to_values(plane, algebra.dtype) for plane in planes])
+
+
+def _weigh(values: Array, weights: Array) -> Array:
+    """Return the weighted sum over the first axis, modulo the word."""
+    total = np.zeros(values.shape[1:], values.dtype)
+    for row, weight in zip(values, weights, strict=True):
+        total += row * weight
     return total

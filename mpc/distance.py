@@ -196,8 +196,8 @@ def _collect(cells: SharedCells, candidates: Sequence[int], model_counts: Sequen
     dtype = cells.bits.algebra.dtype
     index, counts, owners = [], [], []
     for position, (candidate, model) in enumerate(zip(candidates, model_counts, strict=True)):
-        if int(model.max()) >> cells.n_planes:
-            raise EncodingOverflow(f"a model count needs more than {cells.n_planes} bits")
+        if int(model.min()) < 0 or int(model.max()) >> cells.n_planes:
+            raise EncodingOverflow(f"a model count is outside the range of {cells.n_planes} bits")
         narrow = model.astype(dtype)
         nonzero = np.flatnonzero(narrow)
         if nonzero.size:
@@ -255,7 +255,7 @@ async def l1_distances(
     and 2 k / m bits; per candidate one ring element.
 
     Raises:
-        EncodingOverflow: a model count has more than b bits.
+        EncodingOverflow: a model count is negative or has more than b bits.
     """
     algebra = cells.counts.algebra
     work = _collect(cells, candidates, model_counts)

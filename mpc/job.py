@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.access import AccessStructure
+from mpc.bank import NoiseBank
 from mpc.distance import SharedCells, l1_distances, prepare_cells
 from mpc.errors import EncodingOverflow, MpcError
-from mpc.noise import DealerNoise, NoiseCosts, NoiseSource, Sampler
+from mpc.noise import DealerNoise, JointNoise, NoiseCosts, NoiseSource, Sampler
 from mpc.opening import open_share
 from mpc.selection import select
 from mpc.session import Session
@@ -70,9 +71,11 @@ def make_noise(
     Raises:
         MpcError: the kind is unknown.
     """
+    if kind == "joint":
+        return JointNoise()
     if kind == "dealers":
         return DealerNoise(access, fraction_bits, sampler)
-    raise MpcError(f"noise {kind!r} is unknown: use 'dealers'")
+    raise MpcError(f"noise {kind!r} is unknown: use 'joint' or 'dealers'")
 
 
 def noise_costs(
@@ -100,7 +103,7 @@ class SecureJob:
         self.session = session
         self.parameters = parameters
         self.noise = noise
-        self._cells: SharedCells | None = None
+        self._loaded: tuple[SharedCells, NoiseBank] | None = None
         self._lock = asyncio.Lock()
 
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
@@ -112,12 +115,27 @@ class SecureJob:
         """
         async with self._lock:
             with self.session.step("prepare", "job") as channel:
-                self._cells = await prepare_cells(channel, cells, sizes, self.parameters.count_bits)
+                prepared = await prepare_cells(channel, cells, sizes, self.parameters.count_bits)
+            bank = NoiseBank(
+                self.session,
+                self.noise,
+                ring(self.parameters.ring_bits),
+                self.parameters.fraction_bits,
+                len(sizes),
+            )
+            bank.fill_gumbels()
+            self._loaded = prepared, bank
 
-    def _loaded(self) -> SharedCells:
-        if self._cells is None:
+    def _input(self) -> tuple[SharedCells, NoiseBank]:
+        if self._loaded is None:
             raise MpcError("the job has no cells yet: load them first")
-        return self._cells
+        return self._loaded
+
+    def wipe(self) -> None:
+        """Overwrite the noise that was made ahead; the job is over."""
+        if self._loaded is not None:
+            self._loaded[1].wipe()
+            self._loaded = None
 
     async def select(
         self,
@@ -142,7 +160,7 @@ class SecureJob:
         Reveals: that position, to all compute parties. Cost: steps "score" and "select".
         """
         async with self._lock:
-            cells = self._loaded()
+            cells, bank = self._input()
             with self.session.step("score", label) as channel:
                 distances = await l1_distances(channel, cells, candidates, model_counts)
             with self.session.step("select", label) as channel:
@@ -152,8 +170,8 @@ class SecureJob:
                     self.parameters.ring_bits - 1,
                     multipliers,
                     biases,
-                    self.noise,
-                    self.parameters.fraction_bits,
+                    bank,
+                    self.noise.gumbel_bound(self.parameters.fraction_bits),
                 )
 
     async def measure(
@@ -171,14 +189,13 @@ class SecureJob:
             EncodingOverflow: noise of this variance could wrap in the job's ring.
         """
         check_measurable(self.parameters, self.noise, sigma2)
-        algebra = ring(self.parameters.ring_bits)
         async with self._lock:
-            cells = self._loaded()
+            cells, bank = self._input()
             spans = [slice(cells.offsets[c], cells.offsets[c + 1]) for c in candidates]
             sizes = [span.stop - span.start for span in spans]
             index = np.concatenate([np.arange(span.start, span.stop) for span in spans])
             with self.session.step("measure", label) as channel:
-                noise = await self.noise.gaussian(channel, algebra, len(index), sigma2)
+                noise = await bank.gaussians(len(index), sigma2)
                 opened = await open_share(channel, cells.counts[index] + noise)
         values = opened.astype(np.int64)
         signed = values - ((values >> (self.parameters.ring_bits - 1)) << self.parameters.ring_bits)

@@ -22,6 +22,7 @@ class PeerLink:
     def __init__(self, peer: int, write: Callable[[bytes], None]) -> None:
         self.peer = peer
         self.bytes_sent = 0
+        self.mpyc_bytes_sent = 0
         self.last_heard = time.monotonic()
         self._write = write
         self._arrived: dict[tuple[Kind, int], bytes] = {}
@@ -36,6 +37,8 @@ class PeerLink:
         data = frame(kind, tag, payload)
         self._write(data)
         self.bytes_sent += len(data)
+        if kind == Kind.MPYC:
+            self.mpyc_bytes_sent += len(data)
         return len(data)
 
     def receive(self, kind: Kind, tag: int) -> asyncio.Future[bytes]:
@@ -74,13 +77,23 @@ class PeerLink:
 
     def longest_wait(self) -> float:
         """Return for how many seconds the oldest receive has been waiting."""
-        started = min((since for since, _ in self._awaited.values()), default=None)
+        pending = (since for since, future in self._awaited.values() if not future.done())
+        started = min(pending, default=None)
         return 0.0 if started is None else time.monotonic() - started
 
-    def fail(self, error: MpcError) -> None:
-        """Let all waiting and later calls raise ``error``."""
+    @property
+    def failed(self) -> bool:
+        """Whether nothing more can be sent to the peer."""
+        return self._error is not None
+
+    def fail(self, error: MpcError, *, keep_arrived: bool = False) -> None:
+        """Let all waiting and later calls raise ``error``.
+
+        With ``keep_arrived`` what the peer sent before can still be received.
+        """
         self._error = error
-        self._arrived.clear()
+        if not keep_arrived:
+            self._arrived.clear()
         for (kind, _), (_, future) in self._awaited.items():
             # MPyC stops the event loop on an exception; who waits for its results looks here.
             if kind != Kind.MPYC and not future.done():
@@ -112,6 +125,11 @@ class Network:
         """Bytes of all frames sent so far."""
         return sum(link.bytes_sent for link in self.links.values())
 
+    @property
+    def mpyc_bytes_sent(self) -> int:
+        """Bytes of MPyC's own frames among them."""
+        return sum(link.mpyc_bytes_sent for link in self.links.values())
+
     def attach(self, link: PeerLink, close: Callable[[], None]) -> None:
         """Add the link to a peer and the function that closes its connection."""
         self.links[link.peer] = link
@@ -125,6 +143,8 @@ class Network:
         while not self.failure.done():
             await asyncio.sleep(HEARTBEAT_SECONDS)
             for peer, link in self.links.items():
+                if link.failed:
+                    continue  # it closed while all are closing
                 silent = time.monotonic() - link.last_heard
                 if silent > self._silence_seconds:
                     self.abort(PeerTimeout(f"party {peer} is silent for {silent:.0f} s", peer))
@@ -139,7 +159,7 @@ class Network:
         """Take a frame from a peer; a violation aborts the network."""
         try:
             if kind == Kind.ABORT:
-                self.fail(_read_abort(peer, payload))
+                self.fail(_read_abort(peer, payload, self.n_parties))
             elif kind == Kind.HELLO:
                 raise ProtocolViolation(f"party {peer} introduces itself twice", peer)
             else:
@@ -151,7 +171,7 @@ class Network:
         """Note that the connection to a peer is gone: a failure, unless all are closing."""
         error = PeerLost(f"the connection to party {peer} is lost", peer)
         if self._closing:
-            self.links[peer].fail(error)
+            self.links[peer].fail(error, keep_arrived=True)
         else:
             self.abort(error)
 
@@ -165,7 +185,7 @@ class Network:
             return
         report = json.dumps({"culprit": error.party, "kind": type(error).__name__}).encode()
         for link in self.links.values():
-            if link.peer != error.party:
+            if link.peer != error.party and not link.failed:
                 link.send(Kind.ABORT, 0, report)
         self.fail(error)
 
@@ -194,14 +214,14 @@ _ABORT_CAUSES: dict[str, tuple[type[MpcError], str]] = {
 }
 
 
-def _read_abort(peer: int, payload: bytes) -> MpcError:
+def _read_abort(peer: int, payload: bytes, n_parties: int) -> MpcError:
     """Decode a peer's reason strictly: a known kind and a party number, nothing else is used."""
     try:
         report = json.loads(payload)
         kind, text = _ABORT_CAUSES.get(report["kind"], (MpcError, "stopped because of"))
         culprit = report["culprit"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ProtocolViolation(f"party {peer} sent an unreadable abort", peer)
-    if not isinstance(culprit, int):
+    if culprit not in range(n_parties) or isinstance(culprit, bool | float):
         return MpcError(f"party {peer} stopped the job", peer)
     return kind(f"party {peer} {text} party {culprit}", culprit)

@@ -1,8 +1,9 @@
 """Noise for the measurement and the selection, as shares, behind one interface.
 
 A noise source yields shared noise vectors and says in public numbers what they cost in privacy
-and accuracy. ``DealerNoise`` is the baseline of docs/protocol.md: single parties deal noise, and
-enough honest dealers remain whoever colludes.
+and accuracy. ``JointNoise`` is sampled on shares, known to nobody, with central variance.
+``DealerNoise`` is the baseline: single parties deal noise, and enough honest dealers remain whoever
+colludes.
 """
 
 import math
@@ -15,6 +16,14 @@ import numpy.typing as npt
 
 from mpc.access import AccessStructure
 from mpc.errors import MpcError
+from mpc.gaussian import (
+    MEASURE_DELTA,
+    MEASURE_LOSS,
+    MIN_VARIANCE,
+    WIDTH_BOUND,
+    sample_gaussian_shares,
+)
+from mpc.gumbel import GUMBEL_BOUND, GUMBEL_DELTA, GUMBEL_ERROR, sample_gumbel_shares
 from mpc.sampling import (
     GUMBEL_RANGE,
     PER_SAMPLE_DELTA,
@@ -60,9 +69,10 @@ class NoiseCosts:
         gumbel_scale: standard deviation of the selection noise over a single Gumbel's.
         gumbel_eta: error bound of the Gumbel that protects a selection.
         measure_slack: zCDP cost of a measurement beyond 1 / (2 sigma2).
-        min_sigma2: smallest sigma2 for which ``measure_slack`` holds.
-        delta_per_sample: statistical distance from the ideal noise, per sampled value.
-        dealers: (number of Gaussian dealers, number of Gumbel dealers), each drawing a sample.
+        min_sigma2: smallest sigma2 for which the bounds hold.
+        measure_delta: statistical distance from the ideal noise, per measured marginal.
+        select_delta: the same per candidate of a selection.
+        measure_loss: bound on the log of a probability ratio to the ideal noise, per marginal.
     """
 
     variance_factor: Fraction
@@ -70,14 +80,17 @@ class NoiseCosts:
     gumbel_eta: Fraction
     measure_slack: Fraction
     min_sigma2: Fraction
-    delta_per_sample: Fraction
-    dealers: tuple[int, int]
+    measure_delta: Fraction
+    select_delta: Fraction
+    measure_loss: Fraction
 
 
 class NoiseSource(Protocol):
     """Shared noise for a job."""
 
     costs: NoiseCosts
+    made_ahead: bool
+    """Whether the bank makes noise before it is asked for; dealt noise is dealt on request."""
 
     def gaussian_bound(self, sigma2: Fraction) -> int:
         """Return the largest magnitude of a cell's noise; no ring value may wrap."""
@@ -120,8 +133,9 @@ def dealer_costs(access: AccessStructure, fraction_bits: int) -> NoiseCosts:
         gumbel_eta=gumbel_error(fraction_bits),
         measure_slack=Fraction(tau) / 4,
         min_sigma2=Fraction(MIN_DEALER_SIGMA2 * honest),
-        delta_per_sample=PER_SAMPLE_DELTA,
-        dealers=(m, t + 1),
+        measure_delta=honest * PER_SAMPLE_DELTA,
+        select_delta=PER_SAMPLE_DELTA,
+        measure_loss=Fraction(0),
     )
 
 
@@ -131,6 +145,8 @@ class DealerNoise:
     Reveals: nothing; a dealer knows its own part, which the privacy bound does not count.
     Cost: 1 round and m - t - 1 ring elements per value and dealer.
     """
+
+    made_ahead = False
 
     def __init__(
         self, access: AccessStructure, fraction_bits: int, sampler: Sampler | None = None
@@ -167,3 +183,41 @@ class DealerNoise:
         if channel.pid in dealers:
             own = self._sampler.gumbel(n, fraction_bits).astype(algebra.dtype)
         return await reshare(channel, algebra, (n,), own, dealers)
+
+
+JOINT_COSTS = NoiseCosts(
+    variance_factor=Fraction(1),
+    gumbel_scale=1.0,
+    gumbel_eta=GUMBEL_ERROR,
+    measure_slack=Fraction(0),
+    min_sigma2=Fraction(MIN_VARIANCE),
+    measure_delta=MEASURE_DELTA,
+    select_delta=GUMBEL_DELTA,
+    measure_loss=MEASURE_LOSS,
+)
+
+
+class JointNoise:
+    """Noise that is sampled on shares: no party knows it and its variance is the central one.
+
+    See ``gaussian.sample_gaussian_shares`` and ``gumbel.sample_gumbel_shares``.
+    """
+
+    made_ahead = True
+    costs = JOINT_COSTS
+
+    def gaussian_bound(self, sigma2: Fraction) -> int:
+        """See ``NoiseSource``; above ``gaussian.magnitude_bound`` of every plan up to sigma2."""
+        return math.isqrt(math.ceil(WIDTH_BOUND**2 * sigma2))
+
+    def gumbel_bound(self, fraction_bits: int) -> int:
+        """See ``NoiseSource``."""
+        return GUMBEL_BOUND << fraction_bits
+
+    async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
+        """See ``NoiseSource``; raises MpcError outside sigma2's range."""
+        return await sample_gaussian_shares(channel, algebra, n, sigma2)
+
+    async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int) -> Share:
+        """See ``NoiseSource``."""
+        return await sample_gumbel_shares(channel, algebra, n, fraction_bits)

@@ -83,7 +83,7 @@ class StrictCodec:
         if len(payload) < _HEADER.size:
             raise ProtocolViolation("a message is shorter than its header")
         count, size = _HEADER.unpack_from(payload)
-        if len(payload) != _HEADER.size + count * size:
+        if size == 0 or len(payload) != _HEADER.size + count * size:
             raise ProtocolViolation("a message does not have the length that it announces")
         result = np.empty(count, object)
         for i in range(count):

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ GUMBEL_BITS = 256
 GUMBEL_RANGE = 180
 GUMBEL_FLOAT_ERROR = Fraction(1, 2**44)
 
-_WORK_BITS = 200
+WORK_BITS = 200
 _TABLE_BITS = 128
 
 Array = npt.NDArray[Any]
@@ -41,13 +42,13 @@ def gaussian_bound(sigma2: Fraction) -> int:
     return math.isqrt(math.ceil(sigma2 * TAIL_SIGMAS**2)) + 1
 
 
-def _fixed_exp(exponent: Fraction) -> int:
-    """Return exp(-exponent) in units of 2^-_WORK_BITS, off by a few units, for exponent >= 0.
+def fixed_exp(exponent: Fraction) -> int:
+    """Return exp(-exponent) in units of 2^-WORK_BITS, off by a few units, for exponent >= 0.
 
     The Taylor series of exp(exponent / 2^h) <= e, inverted and squared h times.
     """
     halvings = math.ceil(exponent).bit_length()
-    one = 1 << (_WORK_BITS + 64)
+    one = 1 << (WORK_BITS + 64)
     x = exponent.numerator * one // (exponent.denominator << halvings)
     term = total = one
     n = 1
@@ -62,12 +63,11 @@ def _fixed_exp(exponent: Fraction) -> int:
 
 
 @lru_cache(maxsize=64)
-def gaussian_thresholds(sigma2: Fraction) -> tuple[Array, Array]:
-    """Return the cumulative table of |X| for X ~ N_Z(0, sigma2), 128-bit thresholds.
+def magnitude_weights(sigma2: Fraction) -> tuple[int, ...]:
+    """Return weights proportional to P[|X| = a], X ~ N_Z(0, sigma2), for a up to the bound.
 
-    Entry a is floor(2^128 * P[|X| <= a]), for a below ``gaussian_bound(sigma2)``, as its upper
-    and lower 64 bits. Weights follow exp(-(a+1)^2 r) = exp(-a^2 r) exp(-(2a+1) r) in 200-bit fixed
-    point, r = 1 / (2 sigma2).
+    Entry a is exp(-a^2 r), twice that for a > 0, with r = 1 / (2 sigma2), in 200-bit fixed point:
+    exp(-(a+1)^2 r) = exp(-a^2 r) exp(-(2a+1) r).
 
     Raises:
         MpcError: sigma2 is not positive or above ``MAX_SIGMA`` squared.
@@ -75,13 +75,27 @@ def gaussian_thresholds(sigma2: Fraction) -> tuple[Array, Array]:
     if not 0 < sigma2 <= MAX_SIGMA**2:
         raise MpcError(f"a noise variance of {float(sigma2):g} is outside (0, 2^40]")
     rate = 1 / (2 * sigma2)
-    ratio, step = _fixed_exp(rate), _fixed_exp(2 * rate)
-    weight = 1 << _WORK_BITS
-    cumulative = [weight]
+    ratio, step = fixed_exp(rate), fixed_exp(2 * rate)
+    weight = 1 << WORK_BITS
+    weights = [weight]
     for _ in range(gaussian_bound(sigma2)):
-        weight = weight * ratio >> _WORK_BITS
-        ratio = ratio * step >> _WORK_BITS
-        cumulative.append(cumulative[-1] + 2 * weight)
+        weight = weight * ratio >> WORK_BITS
+        ratio = ratio * step >> WORK_BITS
+        weights.append(2 * weight)
+    return tuple(weights)
+
+
+@lru_cache(maxsize=64)
+def gaussian_thresholds(sigma2: Fraction) -> tuple[Array, Array]:
+    """Return the cumulative table of |X| for X ~ N_Z(0, sigma2), 128-bit thresholds.
+
+    Entry a is floor(2^128 * P[|X| <= a]), for a below ``gaussian_bound(sigma2)``, as its upper
+    and lower 64 bits.
+
+    Raises:
+        MpcError: see ``magnitude_weights``.
+    """
+    cumulative = list(accumulate(magnitude_weights(sigma2)))
     total = cumulative.pop()
     scaled = [(c << _TABLE_BITS) // total for c in cumulative]
     low = (1 << 64) - 1

@@ -10,10 +10,10 @@ from itertools import combinations
 
 import numpy as np
 
-from mpc.circuits import less_than, prefix_add
+from mpc.bank import NoiseBank
+from mpc.circuits import all_of, less_than, prefix_add
 from mpc.conversion import bits_to_ring, ring_to_bits
 from mpc.errors import EncodingOverflow
-from mpc.noise import NoiseSource
 from mpc.opening import open_share
 from mpc.planes import from_planes, pad_values, plane_to_values, to_planes, word_dtype
 from mpc.session import Channel
@@ -76,8 +76,8 @@ async def select(
     distance_bits: int,
     multipliers: Sequence[int],
     biases: Sequence[int],
-    noise: NoiseSource,
-    fraction_bits: int,
+    bank: NoiseBank,
+    noise_bound: int,
 ) -> int:
     """Return argmax_r of C_r (L_r - bias_r) + 2^f G_r, ties to the lowest index.
 
@@ -85,7 +85,8 @@ async def select(
         distances: ring share ``(n,)`` of L_r, each below 2**distance_bits.
         multipliers: public C_r >= 0.
         biases: public bias_r, in counts.
-        noise: where the Gumbels come from.
+        bank: where the Gumbels come from.
+        noise_bound: the largest magnitude of a candidate's noise, in units of 2^-f.
 
     Reveals: the index, to all compute parties. One candidate is chosen without any message.
     Cost: see ``tournament``; 600 candidates with K = 48 take about 50 rounds.
@@ -95,11 +96,10 @@ async def select(
     """
     if len(multipliers) == 1:
         return 0
-    bound = noise.gumbel_bound(fraction_bits)
-    n_bits = score_bits(multipliers, biases, 1 << distance_bits, bound)
+    n_bits = score_bits(multipliers, biases, 1 << distance_bits, noise_bound)
     algebra = ring(n_bits)
     lifted = await lift(channel, distances, distance_bits, algebra)
-    gumbel = await noise.gumbel(channel, algebra, len(multipliers), fraction_bits)
+    gumbel = await bank.gumbels(algebra, len(multipliers))
     offset = 1 << (n_bits - 1)
     constants = [offset - c * bias for c, bias in zip(multipliers, biases, strict=True)]
     modulus = 1 << n_bits
@@ -203,17 +203,14 @@ async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Shar
             won = first_wins if a < b else second_wins
             rows.append(won[number[min(a, b), max(a, b)]][np.newaxis])
         factors.append(concatenate(rows).map(lambda b: b.reshape(-1), (group * n_groups,)))
-    return await _all_of(channel, factors, (group, n_groups))
+    return await _all_bytes(channel, factors, (group, n_groups))
 
 
-async def _all_of(channel: Channel, factors: list[Share], shape: tuple[int, ...]) -> Share:
+async def _all_bytes(channel: Channel, factors: list[Share], shape: tuple[int, ...]) -> Share:
     """Return the AND of 0 / 1 byte shares by a tree of packed ANDs."""
     n_bits = factors[0].shape[0]
     packed = concatenate(
         [f.map(lambda b: np.packbits(b)[np.newaxis], (1, (n_bits + 7) // 8)) for f in factors]
     )
-    while packed.shape[0] > 1:
-        half = packed.shape[0] // 2
-        product = await multiply(channel, packed[:half], packed[half : 2 * half])
-        packed = concatenate([product, packed[2 * half :]])
-    return packed[0].map(lambda b: np.unpackbits(b, count=n_bits).reshape(shape), shape)
+    won = await all_of(channel, packed)
+    return won.map(lambda b: np.unpackbits(b, count=n_bits).reshape(shape), shape)

@@ -23,6 +23,7 @@ from mpc.transport import Endpoint, Identity, connect
 from mpc.wire import Kind
 
 KEY_BYTES = 32
+_SEPARATORS = frozenset("|/#")
 
 
 @dataclass
@@ -37,9 +38,10 @@ class StepStatistics:
 
 @dataclass
 class _Run:
-    """One run of a step: its deepest chain of rounds so far."""
+    """One run of a step: its deepest chain of rounds and its bytes so far."""
 
     depth: int = 0
+    bytes_sent: int = 0
 
 
 class Channel:
@@ -93,7 +95,7 @@ class Channel:
         self._run.depth = max(self._run.depth, self.depth)
         links = self.session.network.links
         for peer, payload in outgoing.items():
-            links[peer].send(Kind.ENGINE, tag, payload)
+            self._run.bytes_sent += links[peer].send(Kind.ENGINE, tag, payload)
         return {peer: await links[peer].receive(Kind.ENGINE, tag) for peer in senders}
 
     def fork(self, n_channels: int) -> list["Channel"]:
@@ -141,21 +143,23 @@ class Session:
         """Run one protocol step under a label that no other step of the session uses.
 
         Raises:
-            MpcError: the label was used before; a key stream would repeat.
+            MpcError: the label was used before or has a separator of ours (``| / #``): a key
+                stream could repeat.
         """
         name = f"{kind}|{label}"
-        if name in self._labels:
-            raise MpcError(f"step {name!r} was run before")
+        if name in self._labels or not _SEPARATORS.isdisjoint(label):
+            raise MpcError(f"step {name!r} was run before, or its label has one of | / #")
         self._labels.add(name)
         run = _Run()
-        sent_before = self.network.bytes_sent
+        mpyc_before = self.network.mpyc_bytes_sent
         started = time.perf_counter()
         try:
             yield Channel(self, run, name)
         finally:
             total = self.statistics.setdefault(kind, StepStatistics())
             total.runs += 1
-            total.bytes_sent += self.network.bytes_sent - sent_before
+            mpyc_bytes = self.network.mpyc_bytes_sent - mpyc_before
+            total.bytes_sent += run.bytes_sent + mpyc_bytes
             total.rounds += run.depth
             total.seconds += time.perf_counter() - started
 

@@ -112,6 +112,10 @@ class ShamirJob:
                 index, _ = self._runtime.argmax(scores)
                 return int(await self._finished(self._runtime.output(index)))
 
+    def wipe(self) -> None:
+        """Forget the cells; no noise is made ahead here."""
+        self._cells = None
+
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
     ) -> list[npt.NDArray[np.int64]]:

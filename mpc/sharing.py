@@ -273,6 +273,12 @@ def reduce_ring(values: Array, bits: int) -> Array:
     return values if bits == width else values & values.dtype.type((1 << bits) - 1)
 
 
+def narrow(share: Share, algebra: Algebra) -> Share:
+    """Reduce a ring share to a ring of fewer bits. Local, since 2^k divides 2^64."""
+    components = {i: x.astype(algebra.dtype) for i, x in share.components.items()}
+    return Share(algebra, share.shape, share.support, components)
+
+
 def concatenate(shares: list[Share]) -> Share:
     """Concatenate shares of one algebra along their first axis; absent components become zeros."""
     algebra = shares[0].algebra

@@ -99,8 +99,8 @@ def run_command(
         EstimatorKind, typer.Option(help="Who fits the model.")
     ] = EstimatorKind.NUMPY,
     noise: Annotated[
-        NoiseKind | None, typer.Option(help="Default: dealers with mpc, joint with plaintext.")
-    ] = None,
+        NoiseKind, typer.Option(help="joint: central variance; dealers: wider, for many parties.")
+    ] = NoiseKind.JOINT,
     engine: Annotated[
         EngineKind, typer.Option(help="shamir: MPyC's own integers, for small jobs only.")
     ] = EngineKind.REPLICATED,
@@ -132,7 +132,7 @@ def run_command(
         split=split.value,
         oracle=oracle.value,
         estimator=estimator.value,
-        noise=None if noise is None else noise.value,
+        noise=noise.value,
         engine=engine.value,
         rows=rows,
         seed=seed,

@@ -89,6 +89,10 @@ class MpcEngine:
         """Return the candidates' noisy marginals, int64 flat."""
         return list(await self._job.measure(label, candidates, sigma2))
 
+    def finish(self) -> None:
+        """Wipe what was made ahead; the job is over."""
+        self._job.wipe()
+
     def costs(self) -> dict[str, StepCost]:
         """Return what each step has cost this party so far."""
         return {

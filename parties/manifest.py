@@ -120,7 +120,7 @@ class Manifest(Frozen):
     n_max: Annotated[int, Field(ge=1, lt=2**31)]
     y_max: Annotated[int, Field(ge=1, lt=2**31)]
     sigma2_max: FractionText
-    noise: Literal["dealers"]
+    noise: Literal["joint", "dealers"]
     engine: Literal["replicated", "shamir"]
     threshold: Annotated[int, Field(ge=1)]
     min_holders: Annotated[int, Field(ge=1)]

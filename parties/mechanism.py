@@ -32,6 +32,14 @@ Emit = Callable[[dict[str, Any]], None]
 """Takes one event: a JSON object with the key "event"."""
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Bounds on what a run draws noise for: measured marginals, and candidates of selections."""
+
+    marginals: int
+    candidates: int
+
+
 def noise_terms(costs: NoiseCosts) -> Noise:
     """Say in the mechanism's terms what a noise source costs."""
     return Noise(
@@ -43,19 +51,28 @@ def noise_terms(costs: NoiseCosts) -> Noise:
     )
 
 
-def budget(epsilon: str, delta: str, costs: NoiseCosts, n_draws: int) -> Fraction:
-    """Return rho for (epsilon, delta), after setting aside what the samplers add to delta.
+def budget(epsilon: str, delta: str, costs: NoiseCosts, draws: Draws) -> Fraction:
+    """Return rho for (epsilon, delta), after setting aside what the samplers' errors cost.
 
-    `n_draws` bounds the noise values that a run draws; each is within `delta_per_sample` of its
-    ideal distribution. MechanismError if that takes more than half of delta.
+    With a statistical distance tau from the ideal noise in all, a mechanism that is
+    (epsilon, delta') private with ideal noise is (epsilon, delta' + (1 + e^epsilon) tau) private
+    (docs/protocol.md); a bounded probability ratio goes off epsilon. MechanismError if either
+    takes more than half of what is there.
     """
-    wanted = parse_rational(delta, "delta")
-    reserve = costs.delta_per_sample * n_draws
-    if 0 < wanted < 2 * reserve:
+    wanted_delta, wanted_epsilon = (
+        parse_rational(delta, "delta"),
+        parse_rational(epsilon, "epsilon"),
+    )
+    distance = draws.marginals * costs.measure_delta + draws.candidates * costs.select_delta
+    growth = Fraction(math.ceil(math.exp(min(float(wanted_epsilon), 700.0)))) + 2
+    delta_reserve = growth * distance
+    loss = 2 * draws.marginals * costs.measure_loss
+    if 0 < wanted_delta < 2 * delta_reserve or 0 < wanted_epsilon < 2 * loss:
         raise MechanismError(
-            f"delta {delta} is too small for {n_draws:,} noise values; take a larger delta"
+            f"delta {delta} is too small for epsilon {epsilon} with this noise: its samplers alone "
+            f"add {float(delta_reserve):.1g} to delta; take a larger delta or a smaller epsilon"
         )
-    rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), wanted - reserve)
+    rho = rho_from_epsilon_delta(wanted_epsilon - loss, wanted_delta - delta_reserve)
     return Fraction(rho)
 
 

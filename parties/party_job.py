@@ -74,6 +74,10 @@ class Engine(Protocol):
     ) -> list[np.ndarray]:
         """Return the candidates' noisy marginals, int64 flat."""
 
+    def finish(self) -> None:
+        """Wipe what was made ahead."""
+        ...
+
     def costs(self) -> dict[str, StepCost]:
         """Return what each step has cost this party so far."""
 
@@ -278,6 +282,7 @@ class PartyJob:
         parse(FinishRequest, body)
         self._require("frozen", "running")
         await self._agree(request_id, sha)
+        self.engine.finish()
         answer = FinishAnswer(
             party=self.pid,
             steps=self.engine.costs(),

@@ -152,7 +152,7 @@ class LocalNetwork:
                 "y_max": settings.y_max,
                 # the last round spends what is left: never on less than the round before it
                 "sigma2_max": str(Fraction(int(2 * largest) + 1)),
-                "noise": "dealers",
+                "noise": self._options.noise,
                 "engine": self._options.engine,
                 "threshold": self._options.threshold,
                 "min_holders": self._options.holders,

@@ -16,14 +16,13 @@ from aim_core.marginals import count_marginals
 from aim_core.schema import Schema, load_schema
 from aim_core.splits import KINDS
 from aim_core.table import encoded_chunks
-from aim_core.workload import Workload, closure, maximal_cliques, n_cells, parse_workload
+from aim_core.workload import Workload, closure, maximal_cliques, parse_workload
 from mpc.access import AccessStructure
 from mpc.job import noise_costs
 from mpc.noise import NoiseCosts
-from mpc.sampling import PER_SAMPLE_DELTA
 from parties.errors import ConfigError
 from parties.manifest import PublicInputs
-from parties.mechanism import PlaintextNoise, budget, noise_terms
+from parties.mechanism import Draws, PlaintextNoise, budget, noise_terms
 
 ALPHA = Fraction(9, 10)
 
@@ -47,7 +46,7 @@ class RunOptions:
     split: str = "iid"
     oracle: Literal["mpc", "plaintext"] = "mpc"
     estimator: Literal["numpy", "mbi"] = "numpy"
-    noise: Literal["dealers", "joint"] | None = None
+    noise: Literal["joint", "dealers"] = "joint"
     engine: Literal["replicated", "shamir"] = "replicated"
     rows: int | None = None
     seed: int | None = None
@@ -88,10 +87,6 @@ def check_options(options: RunOptions) -> None:
         raise ConfigError(f"{options.holders} holders; name at least 1")
     if options.split not in KINDS:
         raise ConfigError(f"unknown split {options.split!r}; use one of: {', '.join(KINDS)}")
-    if options.oracle == "mpc" and options.noise == "joint":
-        raise ConfigError(
-            "the compute parties deal their noise; --noise joint is for --oracle plaintext"
-        )
     if options.table is not None and options.schema is None:
         raise ConfigError(
             "a table needs its public schema; give it with --schema FILE, or draft one with "
@@ -119,7 +114,7 @@ def prepare(options: RunOptions) -> Prepared:
     n_max = 2 ** n_rows.bit_length() - 1
     seed = secrets.randbits(32) if options.seed is None else options.seed
     settings = AimSettings(
-        rho=budget(options.epsilon, options.delta, costs, _n_draws(options, schema, workload)),
+        rho=budget(options.epsilon, options.delta, costs, _draws(options, schema, workload)),
         n_max=n_max,
         y_max=n_max,
         rounds=options.rounds,
@@ -131,24 +126,13 @@ def prepare(options: RunOptions) -> Prepared:
 
 
 def chosen_costs(options: RunOptions) -> NoiseCosts:
-    """Return what the chosen noise costs: dealt under MPC, central in the clear unless asked."""
-    dealt = noise_costs("dealers", AccessStructure(options.parties, options.threshold))
-    if options.oracle == "mpc" or options.noise == "dealers":
-        return dealt
-    return NoiseCosts(
-        variance_factor=Fraction(1),
-        gumbel_scale=1.0,
-        gumbel_eta=dealt.gumbel_eta,
-        measure_slack=Fraction(0),
-        min_sigma2=Fraction(0),
-        delta_per_sample=PER_SAMPLE_DELTA,
-        dealers=(1, 1),
-    )
+    """Return what the chosen noise costs; the plaintext oracle's is accounted for alike."""
+    return noise_costs(options.noise, AccessStructure(options.parties, options.threshold))
 
 
 def plaintext_noise(options: RunOptions) -> PlaintextNoise:
     """Return the plaintext oracle's noise."""
-    if options.noise != "dealers":
+    if options.noise == "joint":
         return PlaintextNoise(1, 1, 1)
     honest = options.parties - options.threshold
     return PlaintextNoise(options.parties, honest, options.threshold + 1)
@@ -172,8 +156,10 @@ def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:
     return table, load_schema(schema)
 
 
-def _n_draws(options: RunOptions, schema: Schema, workload: Workload) -> int:
-    """Bound the noise values of a run: every cell and every Gumbel by every dealer every round."""
+def _draws(options: RunOptions, schema: Schema, workload: Workload) -> Draws:
+    """Bound the measured marginals and scored candidates: the schedule's rounds and a last one."""
     rounds = options.rounds if options.rounds is not None else 16 * len(schema.domain)
-    cells = n_cells(schema.domain, closure(workload))
-    return 2 * options.parties * (rounds + 2) * cells
+    return Draws(
+        marginals=rounds + 2 + len(schema.domain),
+        candidates=(rounds + 2) * len(closure(workload)),
+    )

@@ -79,7 +79,6 @@ def test_errors_have_a_status_an_exit_code_and_cross_the_wire(
         {"threshold": 0},
         {"holders": 0},
         {"split": "sorted"},
-        {"noise": "joint"},
         {"table": Path("x.csv")},
         {"schema": Path("x.toml")},
     ],

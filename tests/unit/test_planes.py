@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from mpc.planes import from_planes, pad_values, plane_to_values, to_planes, transpose_bits, word_dtype
+from mpc.planes import (
+    from_planes,
+    pad_values,
+    plane_to_values,
+    to_planes,
+    transpose_bits,
+    word_dtype,
+)
 
 WIDTHS = [8, 16, 32, 64]
 
