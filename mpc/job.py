@@ -158,7 +158,13 @@ class SecureJob:
             The chosen position within ``candidates``.
 
         Reveals: that position, to all compute parties. Cost: steps "score" and "select".
+
+        Raises:
+            EncodingOverflow: a model marginal is so large that a distance could wrap.
         """
+        largest = max(int(model.sum(dtype=np.int64)) for model in model_counts)
+        if (self.parameters.n_max + largest) >> (self.parameters.ring_bits - 1):
+            raise EncodingOverflow(f"a model marginal of {largest} records may wrap in the ring")
         async with self._lock:
             cells, bank = self._input()
             with self.session.step("score", label) as channel:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
-from mpc.wire import Kind, frame
+from mpc.wire import HEADER, Kind, frame
 
 MAX_UNCLAIMED = 1 << 29
 HEARTBEAT_SECONDS = 2.0
@@ -46,7 +46,7 @@ class PeerLink:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         payload = self._arrived.pop((kind, tag), None)
         if payload is not None:
-            self._unclaimed -= len(payload)
+            self._unclaimed -= HEADER.size + len(payload)
             future.set_result(payload)
         elif self._error is not None:
             future.set_exception(self._error)
@@ -70,7 +70,7 @@ class PeerLink:
             return
         if (kind, tag) in self._arrived:
             raise ProtocolViolation(f"party {self.peer} sent a message twice", self.peer)
-        self._unclaimed += len(payload)
+        self._unclaimed += HEADER.size + len(payload)
         if self._unclaimed > MAX_UNCLAIMED:
             raise ProtocolViolation(f"party {self.peer} sends too far ahead", self.peer)
         self._arrived[kind, tag] = payload

@@ -57,34 +57,44 @@ mpyc = _import_mpyc()
 _HEADER = struct.Struct("<IH")
 
 
-class StrictCodec:
-    """Stands in for ``pickle`` in MPyC: arrays of non-negative integers and nothing else.
+class _PeerBytes(bytes):
+    """A payload that remembers which peer sent it."""
 
-    A message is count (4 bytes), bytes per element (2 bytes), elements in little endian.
+    peer: int
+
+
+class StrictCodec:
+    """Stands in for ``pickle`` in MPyC: arrays of field elements and nothing else.
+
+    A message is count (4 bytes), bytes per element (2 bytes), elements in little endian. The
+    element size is the field's, so that no length depends on a share.
     """
 
-    @staticmethod
-    def dumps(values: npt.NDArray[Any]) -> bytes:
-        """Encode a one-dimensional array of non-negative integers.
+    def __init__(self, element_bytes: int) -> None:
+        self._size = element_bytes
+
+    def dumps(self, values: npt.NDArray[Any]) -> bytes:
+        """Encode a one-dimensional array of field elements.
 
         Raises:
             MpcError: anything else, such as an object for MPyC's ``transfer``.
         """
         if not isinstance(values, np.ndarray) or values.ndim != 1:
-            raise MpcError("only one-dimensional arrays of integers are sent to peers")
-        integers = [int(value) for value in values]
-        size = (max(integers, default=0).bit_length() + 7) // 8 or 1
-        body = b"".join(value.to_bytes(size, "little") for value in integers)
-        return _HEADER.pack(len(integers), size) + body
+            raise MpcError("only one-dimensional arrays of field elements are sent to peers")
+        try:
+            body = b"".join(int(value).to_bytes(self._size, "little") for value in values)
+        except OverflowError as error:
+            raise MpcError("an element of another field cannot be sent to peers") from error
+        return _HEADER.pack(len(values), self._size) + body
 
-    @staticmethod
-    def loads(payload: bytes) -> npt.NDArray[np.object_]:
-        """Decode what ``dumps`` encodes; ProtocolViolation on any other bytes."""
+    def loads(self, payload: bytes) -> npt.NDArray[np.object_]:
+        """Decode what ``dumps`` encodes; ProtocolViolation, which names the peer, otherwise."""
+        peer = payload.peer if isinstance(payload, _PeerBytes) else None
         if len(payload) < _HEADER.size:
-            raise ProtocolViolation("a message is shorter than its header")
+            raise ProtocolViolation(f"party {peer} sent less than a header", peer)
         count, size = _HEADER.unpack_from(payload)
-        if size == 0 or len(payload) != _HEADER.size + count * size:
-            raise ProtocolViolation("a message does not have the length that it announces")
+        if size != self._size or len(payload) != _HEADER.size + count * size:
+            raise ProtocolViolation(f"party {peer} sent elements of another length", peer)
         result = np.empty(count, object)
         for i in range(count):
             start = _HEADER.size + i * size
@@ -104,8 +114,18 @@ class _PeerProtocol:
         self.nbytes_sent += self._link.send(Kind.MPYC, program_counter, payload)
 
     def receive(self, program_counter: int) -> asyncio.Future[bytes]:
-        """Return the future payload with this label."""
-        return self._link.receive(Kind.MPYC, program_counter)
+        """Return the future payload with this label, marked with the peer."""
+        arrived = self._link.receive(Kind.MPYC, program_counter)
+        marked: asyncio.Future[bytes] = arrived.get_loop().create_future()
+
+        def mark(future: asyncio.Future[bytes]) -> None:
+            if not future.cancelled() and future.exception() is None and not marked.done():
+                payload = _PeerBytes(future.result())
+                payload.peer = self._link.peer
+                marked.set_result(payload)
+
+        arrived.add_done_callback(mark)
+        return marked
 
 
 class _Party:
@@ -149,8 +169,29 @@ class ShamirRuntime(_Runtime):  # type: ignore[misc]  # MPyC has no type hints
         return masked if isinstance(x, list) else masked[0]
 
 
-def start_runtime(session: Session) -> ShamirRuntime:
-    """Return MPyC's runtime for this party on the links and keys of a session.
+def _stop_on_errors(session: Session) -> None:
+    """Let an error inside an MPyC coroutine abort the session instead of stopping the loop."""
+    asyncoro = mpyc.asyncoro
+    deliver = asyncoro.__dict__["__reconcile"]
+
+    def reconcile(declared: Any, task: asyncio.Task[Any]) -> None:
+        asyncoro.runtime._pc_level -= 1
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            if declared is not None:
+                deliver(declared, task.result())
+        elif isinstance(error, MpcError):
+            session.network.abort(error)
+        else:
+            session.network.abort(MpcError(f"MPyC failed: {error}", session.pid))
+
+    asyncoro._reconcile = reconcile
+
+
+def start_runtime(session: Session, integer_bits: int) -> tuple[ShamirRuntime, Any]:
+    """Return MPyC's runtime on the links and keys of a session, and its secure integer type.
 
     MPyC keeps one runtime per process; the last one started is the one that its types use.
     """
@@ -176,9 +217,11 @@ def start_runtime(session: Session) -> ShamirRuntime:
     keys = {i: expand_key(key, b"mpyc")[:16] for i, key in session.keys.items()}
     runtime._prss_keys = {session.access.holders[i]: key for i, key in keys.items()}
     runtime.prfs.cache_clear()
-    mpyc.runtime.pickle = StrictCodec
     os.environ.setdefault("MPYC_MAXWORKERS", "0")  # read by MPyC's square roots
     for module in ("sectypes", "asyncoro", "mpctools", "seclists", "secpols", "secgroups"):
         getattr(mpyc, module).runtime = runtime
     mpyc.random.runtime = mpyc.statistics.runtime = runtime
-    return runtime
+    integer = runtime.SecInt(integer_bits)
+    mpyc.runtime.pickle = StrictCodec((integer.field.order.bit_length() + 7) // 8)
+    _stop_on_errors(session)
+    return runtime, integer

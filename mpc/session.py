@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Self
 
 from mpc.access import AccessStructure
-from mpc.errors import MpcError, ProtocolViolation
+from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.keystream import Keystream, digest, extract_key
 from mpc.network import Network
 from mpc.transport import Endpoint, Identity, connect
@@ -260,6 +260,9 @@ async def open_session(
     )
     try:
         return await asyncio.wait_for(Session.start(network, access, salt), connect_seconds)
+    except TimeoutError:
+        network.abort(PeerTimeout("a party did not send its keys in time"))
+        raise network.failure.result() from None
     except BaseException:
         network.close()
         raise

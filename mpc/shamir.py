@@ -32,8 +32,8 @@ class ShamirJob:
         self.session = session
         self.parameters = parameters
         self.noise = noise
-        self._runtime: ShamirRuntime = start_runtime(session)
-        self._integer = self._runtime.SecInt(SECURE_INTEGER_BITS)
+        self._runtime: ShamirRuntime
+        self._runtime, self._integer = start_runtime(session, SECURE_INTEGER_BITS)
         self._cells: Any = None
         self._offsets: Array = np.zeros(1, np.int64)
         self._lock = asyncio.Lock()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mpc.errors import PeerTimeout, ProtocolViolation
+from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.network import Network, PeerLink
 from mpc.wire import FrameDecoder, Kind, frame
 
@@ -225,6 +225,9 @@ async def connect(
             names = ", ".join(map(str, connector.missing))
             text = f"party {names} did not connect within {connect_seconds:.0f} s"
             raise PeerTimeout(text, connector.missing[0])
+    except MpcError as error:
+        network.abort(error)  # so that the others name who is missing, and not this party
+        raise
     except BaseException:
         network.close()
         raise

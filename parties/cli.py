@@ -6,12 +6,17 @@ the protocol, or showed a wrong identity; 130 interrupted.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+
+# Before numpy is imported, which reads them once: all roles share the cores of this machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import typer
 

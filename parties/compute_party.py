@@ -9,9 +9,10 @@ from mpc.transport import Endpoint, Identity
 from parties.api import make_app
 from parties.certificates import fingerprint
 from parties.config import PartyConfig
-from parties.engine import MpcEngine, upload_format
+from parties.engine import MpcEngine, manifest_budget, upload_format
 from parties.errors import ConfigError, IdentityError
 from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
+from parties.mechanism import Budget
 from parties.party_job import PartyJob
 from parties.server import ApiServer
 from parties.tls import server_context
@@ -26,13 +27,16 @@ def run_party(config: PartyConfig) -> None:
     manifest = load_manifest(config.manifest)
     inputs = public_inputs(manifest)
     _check_place(config, manifest)
+    budget = manifest_budget(manifest, inputs)
     config.state.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_serve(config, manifest, inputs))
+    asyncio.run(_serve(config, manifest, inputs, budget))
 
 
-async def _serve(config: PartyConfig, manifest: Manifest, inputs: PublicInputs) -> None:
+async def _serve(
+    config: PartyConfig, manifest: Manifest, inputs: PublicInputs, budget: Budget
+) -> None:
     form = upload_format(manifest, inputs)
-    job = PartyJob(config, manifest, inputs, form.body_size(config.pid))
+    job = PartyJob(config, manifest, inputs, form.body_size(config.pid), budget)
     context = server_context(config.identity, manifest.clients())
     server = ApiServer(make_app(job), config.host, config.https_port, context)
     try:

@@ -18,8 +18,9 @@ from mpc.noise import NoiseSource
 from mpc.session import Session
 from mpc.sharing import Share
 from mpc.upload import UploadFormat
+from parties.errors import ConfigError
 from parties.manifest import Manifest, PublicInputs, parse_fraction
-from parties.mechanism import noise_terms
+from parties.mechanism import Budget, noise_terms, run_budget
 from parties.messages import StepCost
 
 if TYPE_CHECKING:
@@ -34,6 +35,31 @@ def access_structure(manifest: Manifest) -> AccessStructure:
 def manifest_noise(manifest: Manifest) -> Noise:
     """Return what the manifest's kind of noise costs."""
     return noise_terms(noise_costs(manifest.noise, access_structure(manifest)))
+
+
+def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
+    """Return what the manifest's epsilon and delta pay for, computed anew.
+
+    ConfigError if the manifest's rho is larger: whoever wrote it promised too much.
+    """
+    mechanism = manifest.mechanism
+    budget = run_budget(
+        mechanism.epsilon,
+        mechanism.delta,
+        noise_costs(manifest.noise, access_structure(manifest)),
+        inputs.workload,
+        mechanism.rounds,
+        parse_fraction(mechanism.alpha),
+    )
+    rho = parse_fraction(mechanism.rho)
+    if rho > budget.rho:
+        raise ConfigError(
+            f"mechanism.rho in the manifest is {float(rho):.9g}, but epsilon {mechanism.epsilon} "
+            f"and delta {mechanism.delta} pay for {float(budget.rho):.9g} with this noise; have "
+            "the manifest corrected, and do not approve it as it is",
+            run=manifest.run,
+        )
+    return budget
 
 
 def ring_parameters(manifest: Manifest) -> RingParameters:

@@ -25,7 +25,7 @@ from aim_core.aim import (
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
-from aim_core.workload import Workload
+from aim_core.workload import Workload, closure
 from mpc.noise import NoiseCosts, SystemSampler
 
 Emit = Callable[[dict[str, Any]], None]
@@ -40,6 +40,22 @@ class Draws:
     candidates: int
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What (epsilon, delta) pay for with one kind of noise.
+
+    `rho` is the mechanism's zCDP budget. `distance` bounds the statistical distance from the ideal
+    noise over a whole run, `per_marginal` and `per_candidate` are what a measured marginal and a
+    scored candidate take of it; `delta_reserved` is the part of delta that it costs.
+    """
+
+    rho: Fraction
+    delta_reserved: Fraction
+    distance: Fraction
+    per_marginal: Fraction
+    per_candidate: Fraction
+
+
 def noise_terms(costs: NoiseCosts) -> Noise:
     """Say in the mechanism's terms what a noise source costs."""
     return Noise(
@@ -51,29 +67,61 @@ def noise_terms(costs: NoiseCosts) -> Noise:
     )
 
 
-def budget(epsilon: str, delta: str, costs: NoiseCosts, draws: Draws) -> Fraction:
+def run_budget(
+    epsilon: str,
+    delta: str,
+    costs: NoiseCosts,
+    workload: Workload,
+    rounds: int | None,
+    alpha: Fraction,
+) -> Budget:
+    """Return the budget of a run with `rounds` rounds, None being the adaptive schedule.
+
+    An adaptive run has 16 d rounds at most, since none is cheaper than the first. Where the first
+    is at the least variance that the noise can have, only the part 1 - alpha of its cost, the
+    selection's, is sure to be spent.
+    """
+    n_attributes = len(workload.domain)
+    if rounds is None:
+        rounds = 16 * n_attributes
+        rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), _delta(delta))
+        if 2 * alpha * rho * costs.min_sigma2 >= rounds:
+            rounds = math.ceil(rounds / (1 - alpha))
+    draws = Draws(
+        marginals=rounds + 2 + n_attributes, candidates=(rounds + 2) * len(closure(workload))
+    )
+    return budget(epsilon, delta, costs, draws)
+
+
+def budget(epsilon: str, delta: str, costs: NoiseCosts, draws: Draws) -> Budget:
     """Return rho for (epsilon, delta), after setting aside what the samplers' errors cost.
 
-    With a statistical distance tau from the ideal noise in all, a mechanism that is
-    (epsilon, delta') private with ideal noise is (epsilon, delta' + (1 + e^epsilon) tau) private
-    (docs/protocol.md); a bounded probability ratio goes off epsilon. MechanismError if either
-    takes more than half of what is there.
+    With probability ratios within e^(+-L) of the ideal noise's and a statistical distance tau in
+    all, a mechanism that is (epsilon - 2 L, delta') private with ideal noise is
+    (epsilon, e^L delta' + (1 + e^epsilon) tau) private (docs/protocol.md, section 14).
+    MechanismError if either takes more than half of what is there.
     """
-    wanted_delta, wanted_epsilon = (
-        parse_rational(delta, "delta"),
-        parse_rational(epsilon, "epsilon"),
-    )
+    wanted_epsilon, wanted_delta = parse_rational(epsilon, "epsilon"), _delta(delta)
     distance = draws.marginals * costs.measure_delta + draws.candidates * costs.select_delta
-    growth = Fraction(math.ceil(math.exp(min(float(wanted_epsilon), 700.0)))) + 2
-    delta_reserve = growth * distance
+    # the float's error is far below the allowance; above 700 the check below refuses anyway
+    growth = math.ceil(math.exp(min(float(wanted_epsilon), 700.0) + 1e-9)) + 2
+    reserved = growth * distance
     loss = 2 * draws.marginals * costs.measure_loss
-    if 0 < wanted_delta < 2 * delta_reserve or 0 < wanted_epsilon < 2 * loss:
+    if wanted_delta < 2 * reserved or 0 < wanted_epsilon < 2 * loss:
         raise MechanismError(
             f"delta {delta} is too small for epsilon {epsilon} with this noise: its samplers alone "
-            f"add {float(delta_reserve):.1g} to delta; take a larger delta or a smaller epsilon"
+            f"add {float(reserved):.1g} to delta; take a larger delta or a smaller epsilon"
         )
-    rho = rho_from_epsilon_delta(wanted_epsilon - loss, wanted_delta - delta_reserve)
-    return Fraction(rho)
+    # e^L (1 - 2 L) <= 1
+    rho = rho_from_epsilon_delta(wanted_epsilon - loss, (wanted_delta - reserved) * (1 - loss))
+    return Budget(rho, reserved, distance, costs.measure_delta, costs.select_delta)
+
+
+def _delta(text: str) -> Fraction:
+    delta = parse_rational(text, "delta")
+    if not 0 < delta < 1:
+        raise MechanismError(f"delta is {text}; it must lie between 0 and 1")
+    return delta
 
 
 def first_sigma2(

@@ -22,6 +22,7 @@ from parties.config import PartyConfig
 from parties.errors import JobFailed, RequestConflict, RequestRefused, UploadRefused
 from parties.ledger import Ledger
 from parties.manifest import Manifest, PublicInputs, parse_fraction
+from parties.mechanism import Budget
 from parties.memory import peak_rss_mb
 from parties.messages import (
     FinishAnswer,
@@ -94,7 +95,12 @@ class PartyJob:
     """The state of one job at one party, and its answers to holders and estimator."""
 
     def __init__(
-        self, config: PartyConfig, manifest: Manifest, inputs: PublicInputs, body_size: int
+        self,
+        config: PartyConfig,
+        manifest: Manifest,
+        inputs: PublicInputs,
+        body_size: int,
+        budget: Budget,
     ) -> None:
         self.pid = config.pid
         self.manifest = manifest
@@ -106,8 +112,12 @@ class PartyJob:
         self.ended = asyncio.Event()
         self.round = 0
         self.uploads = UploadStore(config.state / "uploads", config.pid, body_size)
+        self.budget = budget
         self.ledger = Ledger(
-            config.state / "ledger.jsonl", manifest.digest, parse_fraction(manifest.mechanism.rho)
+            config.state / "ledger.jsonl",
+            manifest.digest,
+            parse_fraction(manifest.mechanism.rho),
+            budget.distance,
         )
         self.transcript = Transcript(config.transcript, manifest.digest, config.pid)
         self._engine: Engine | None = None
@@ -231,8 +241,9 @@ class PartyJob:
         selection = await asyncio.to_thread(self._check_selection, body)
         request = selection.request
         rho = self.engine.noise.select_rho(selection.epsilon)
+        delta = len(request.candidates) * self.budget.per_candidate
         before = self.engine.costs()
-        await self._begin(request_id, sha, request.round, rho)
+        await self._begin(request_id, sha, request.round, rho, delta)
         index = await self.engine.select(
             request_id,
             request.candidates,
@@ -262,8 +273,9 @@ class PartyJob:
         if not 0 < sigma2 <= parse_fraction(self.manifest.sigma2_max):
             raise RequestRefused("sigma squared is 0 or above the manifest's sigma2_max")
         rho = len(request.candidates) * self.engine.noise.measure_rho(sigma2)
+        delta = len(request.candidates) * self.budget.per_marginal
         before = self.engine.costs()
-        await self._begin(request_id, sha, request.round, rho)
+        await self._begin(request_id, sha, request.round, rho, delta)
         marginals = await self.engine.measure(request_id, request.candidates, sigma2)
         self.transcript.write(
             "measure",
@@ -296,9 +308,11 @@ class PartyJob:
         self.ended.set()
         return answer.model_dump_json().encode()
 
-    async def _begin(self, request_id: str, sha: str, round_number: int, rho: Fraction) -> None:
+    async def _begin(
+        self, request_id: str, sha: str, round_number: int, rho: Fraction, delta: Fraction
+    ) -> None:
         await self._agree(request_id, sha)
-        self.ledger.charge(request_id, sha, rho)
+        self.ledger.charge(request_id, sha, rho, delta)
         self.state, self.round = "running", round_number
 
     def _check_selection(self, body: bytes) -> _Selection:

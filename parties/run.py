@@ -113,7 +113,9 @@ class LocalNetwork:
         self._parties = [make_identity(f"party-{i}", keys) for i in range(self._options.parties)]
         self._holders = [make_identity(f"holder-{i}", keys) for i in range(self._options.holders)]
         self._estimator = make_identity("estimator", keys)
-        save_manifest(self._manifest(), work / "manifest.json")
+        # kept with the results: transcripts are bound to its digest
+        self._manifest_path = self._options.out / "manifest.json"
+        save_manifest(self._manifest(), self._manifest_path)
 
     def run(self) -> Outcome:
         """Start everything, wait for the end, and return what the estimator left."""
@@ -186,7 +188,7 @@ class LocalNetwork:
         transcripts.mkdir(exist_ok=True)
         config = {
             **_site(self._parties[pid]),
-            "manifest": str(self._work / "manifest.json"),
+            "manifest": str(self._manifest_path),
             "pid": pid,
             "https_port": self._ports.https[pid],
             "mpc_port": self._ports.mpc[pid],
@@ -211,7 +213,7 @@ class LocalNetwork:
 
     def _holders_config(self) -> dict[str, Any]:
         return {
-            "manifest": str(self._work / "manifest.json"),
+            "manifest": str(self._manifest_path),
             "table": str(self._prepared.table.resolve()),
             "outbox": str(self._work / "outbox"),
             "members": [_site(identity) for identity in self._holders],
@@ -222,7 +224,7 @@ class LocalNetwork:
     def _estimator_config(self) -> dict[str, Any]:
         return {
             **_site(self._estimator),
-            "manifest": str(self._work / "manifest.json"),
+            "manifest": str(self._manifest_path),
             "estimator": self._options.estimator,
             "rows": self._options.rows,
             "sample_seed": self._prepared.seed,
@@ -303,11 +305,13 @@ def _summary(
         "delta": float(Fraction(options.delta)),
         "rho_budget": float(prepared.settings.rho),
         "rho_spent": facts["rho_spent"],
+        "delta_reserved": float(prepared.budget.delta_reserved),
         "exact": {
             "epsilon": options.epsilon,
             "delta": options.delta,
             "rho_budget": str(prepared.settings.rho),
             "rho_spent": facts["rho_spent_exact"],
+            "delta_reserved": str(prepared.budget.delta_reserved),
         },
         "rounds": len(rounds),
         "selected": [entry["clique"] for entry in rounds],

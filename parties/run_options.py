@@ -22,7 +22,7 @@ from mpc.job import noise_costs
 from mpc.noise import NoiseCosts
 from parties.errors import ConfigError
 from parties.manifest import PublicInputs
-from parties.mechanism import Draws, PlaintextNoise, budget, noise_terms
+from parties.mechanism import Budget, PlaintextNoise, noise_terms, run_budget
 
 ALPHA = Fraction(9, 10)
 
@@ -66,6 +66,7 @@ class Prepared:
     real: dict[Clique, np.ndarray]
     n_rows: int
     noise: Noise
+    budget: Budget
     settings: AimSettings
     seed: int
 
@@ -113,8 +114,9 @@ def prepare(options: RunOptions) -> Prepared:
     # The bound is public; as a power of two it tells no more than the table's magnitude.
     n_max = 2 ** n_rows.bit_length() - 1
     seed = secrets.randbits(32) if options.seed is None else options.seed
+    budget = run_budget(options.epsilon, options.delta, costs, workload, options.rounds, ALPHA)
     settings = AimSettings(
-        rho=budget(options.epsilon, options.delta, costs, _draws(options, schema, workload)),
+        rho=budget.rho,
         n_max=n_max,
         y_max=n_max,
         rounds=options.rounds,
@@ -122,7 +124,9 @@ def prepare(options: RunOptions) -> Prepared:
         seed=seed,
         alpha=ALPHA,
     )
-    return Prepared(options, table, inputs, real, n_rows, noise_terms(costs), settings, seed)
+    return Prepared(
+        options, table, inputs, real, n_rows, noise_terms(costs), budget, settings, seed
+    )
 
 
 def chosen_costs(options: RunOptions) -> NoiseCosts:
@@ -154,12 +158,3 @@ def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:
         return options.table, load_schema(options.schema)
     table, schema = write_demo(options.out / "demo")
     return table, load_schema(schema)
-
-
-def _draws(options: RunOptions, schema: Schema, workload: Workload) -> Draws:
-    """Bound the measured marginals and scored candidates: the schedule's rounds and a last one."""
-    rounds = options.rounds if options.rounds is not None else 16 * len(schema.domain)
-    return Draws(
-        marginals=rounds + 2 + len(schema.domain),
-        candidates=(rounds + 2) * len(closure(workload)),
-    )

@@ -1,0 +1,58 @@
+"""Jointly sampled noise stays unknown: views do not depend on the shared random bits.
+
+The bits that nobody knows are dealt by the test, once all zero and once random, and the views of
+every single party are compared as in ``test_views``.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mpc.gaussian import sample_gaussian_shares
+from mpc.gumbel import sample_gumbel_shares
+from mpc.session import Channel
+from mpc.sharing import ring
+from tests.security.test_views import ERROR_RATE, N_HEAVY, setting_name, settings, without_masks
+from tests.security.views import collect_views, distinguish, sizes
+
+SAMPLERS = {
+    "gaussian": lambda ch, pid: sample_gaussian_shares(ch, ring(20), 64, Fraction(100)),
+    "gumbel": lambda ch, pid: sample_gumbel_shares(ch, ring(64), 64, 24),
+}
+
+
+def views_of_two_noises(setting, name, monkeypatch):
+    views = []
+    for number in range(2):
+
+        def dealt_bits(channel, algebra, shape, number=number):
+            high = int(np.iinfo(algebra.dtype).max)
+            generator = np.random.default_rng(list(shape))
+            bits = generator.integers(0, high, shape, algebra.dtype, endpoint=True)
+            seed = 1000 + shape[0]
+            return setting.deal(algebra, number * bits, seed)[channel.pid]
+
+        for module in ("coins", "gaussian", "gumbel"):
+            monkeypatch.setattr(f"mpc.{module}.random_share", dealt_bits)
+        views.append(collect_views(setting, SAMPLERS[name], N_HEAVY))
+    return views
+
+
+FIRST, *REST = settings(3, 1)
+LOOKS = [FIRST, *(pytest.param(setting, marks=pytest.mark.statistical) for setting in REST)]
+
+
+@pytest.mark.parametrize("setting", LOOKS, ids=setting_name)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_party_learns_nothing_of_the_noise(setting, name, monkeypatch):
+    views = views_of_two_noises(setting, name, monkeypatch)
+    assert len(sizes(views[0] + views[1])) == 1
+    assert distinguish(*views) > ERROR_RATE
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_unmasked_noise_is_detected(name, monkeypatch):
+    monkeypatch.setattr(Channel, "stream", without_masks("reshare"))
+    views = views_of_two_noises(FIRST, name, monkeypatch)
+    assert distinguish(*views) < ERROR_RATE
