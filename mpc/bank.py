@@ -15,7 +15,7 @@ from mpc.noise import NoiseSource
 from mpc.session import Channel, Session
 from mpc.sharing import Algebra, Share, concatenate, narrow, ring
 
-MAX_GAUSSIANS = 1 << 14
+MAX_GAUSSIANS = 1 << 13
 MAX_GUMBELS = 1 << 12
 
 Sample = Callable[[Channel, int], Awaitable[Share]]

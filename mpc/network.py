@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 
+from mpc.access import MAX_PARTIES
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.wire import HEADER, Kind, frame
 
@@ -159,7 +160,7 @@ class Network:
         """Take a frame from a peer; a violation aborts the network."""
         try:
             if kind == Kind.ABORT:
-                self.fail(_read_abort(peer, payload, self.n_parties))
+                self.fail(_read_abort(peer, payload))
             elif kind == Kind.HELLO:
                 raise ProtocolViolation(f"party {peer} introduces itself twice", peer)
             else:
@@ -214,7 +215,7 @@ _ABORT_CAUSES: dict[str, tuple[type[MpcError], str]] = {
 }
 
 
-def _read_abort(peer: int, payload: bytes, n_parties: int) -> MpcError:
+def _read_abort(peer: int, payload: bytes) -> MpcError:
     """Decode a peer's reason strictly: a known kind and a party number, nothing else is used."""
     try:
         report = json.loads(payload)
@@ -222,6 +223,7 @@ def _read_abort(peer: int, payload: bytes, n_parties: int) -> MpcError:
         culprit = report["culprit"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ProtocolViolation(f"party {peer} sent an unreadable abort", peer)
-    if culprit not in range(n_parties) or isinstance(culprit, bool | float):
+    # during the set-up the number of parties is not known here yet, so the largest one counts
+    if culprit not in range(MAX_PARTIES) or isinstance(culprit, bool | float):
         return MpcError(f"party {peer} stopped the job", peer)
     return kind(f"party {peer} {text} party {culprit}", culprit)

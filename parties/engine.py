@@ -1,7 +1,7 @@
 """The secure engine of a job, with the sizes and the noise that the manifest implies."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +13,13 @@ from aim_core.domain import Clique
 from aim_core.marginals import project, smallest_superset
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
+from mpc.input_check import inputs_are_valid
 from mpc.job import RingParameters, SecureJob, make_noise, noise_costs
 from mpc.noise import NoiseSource
 from mpc.session import Session
 from mpc.sharing import Share
 from mpc.upload import UploadFormat
-from parties.errors import ConfigError
+from parties.errors import ConfigError, InputsRefused
 from parties.manifest import Manifest, PublicInputs, parse_fraction
 from parties.mechanism import Budget, noise_terms, run_budget
 from parties.messages import StepCost
@@ -85,6 +86,7 @@ class MpcEngine:
         self.fraction_bits = parameters.fraction_bits
         self._session, self._inputs = session, inputs
         self._format = upload_format(manifest, inputs)
+        self._n_max, self._count_bits = parameters.n_max, parameters.count_bits
         self._job = _make_job(
             manifest.engine, session, parameters, make_noise(manifest.noise, access)
         )
@@ -93,10 +95,45 @@ class MpcEngine:
         """Compare a hash with all peers; ProtocolViolation if one differs."""
         await self._session.agree(label, digest)
 
-    async def load(self, uploads: Sequence[Path]) -> None:
-        """Sum the uploads, project to all candidates, and prepare the cells' bits."""
-        cells = await asyncio.to_thread(self._candidate_cells, uploads)
+    async def load(self, uploads: Mapping[str, Path]) -> None:
+        """Sum the uploads, check the sums, project to all candidates, prepare the cells' bits.
+
+        Raises InputsRefused if the sums are not counts of one table of at most n_max records; it
+        names the holders whose own shares are not. Nothing else about them is opened.
+        """
+        total = await asyncio.to_thread(self._sum, list(uploads.values()))
+        if not await self._valid("all", total):
+            raise InputsRefused(await self._blame(uploads))
+        shape = (sum(self._inputs.sizes),)
+        cells = total.map(lambda component: candidate_cells(component, self._inputs), shape)
         await self._job.load(cells, self._inputs.sizes)
+
+    async def _valid(self, label: str, cells: Share) -> bool:
+        """Check, under MPC, shares of the maximal marginals' cells."""
+        domain = self._inputs.domain
+        sizes = [domain.n_cells(clique) for clique in maximal_cliques(self._inputs.workload)]
+        differences = await asyncio.to_thread(_consistency, cells, self._inputs)
+        with self._session.step("check", label) as channel:
+            return await inputs_are_valid(
+                channel, cells, sizes, differences, self._n_max, self._count_bits
+            )
+
+    async def _blame(self, uploads: Mapping[str, Path]) -> str:
+        wrong = [
+            name
+            for name, path in uploads.items()
+            if not await self._valid(name, await asyncio.to_thread(self._sum, [path]))
+        ]
+        if not wrong:
+            return (
+                f"the holders together have more than n_max = {self._n_max} records; make a new "
+                "manifest with a larger n_max"
+            )
+        return (
+            f"the shares of {', '.join(wrong)} are not counts of one table of at most "
+            f"{self._n_max} records; have the table and the software there checked, and start "
+            "again without or with a corrected upload"
+        )
 
     async def select(
         self,
@@ -128,14 +165,13 @@ class MpcEngine:
             for step, cost in self._session.statistics.items()
         }
 
-    def _candidate_cells(self, uploads: Sequence[Path]) -> Share:
-        """Add the uploads and sum each candidate's cells from a maximal marginal's, locally."""
+    def _sum(self, uploads: Sequence[Path]) -> Share:
+        """Add uploads, component by component."""
         pid = self._session.pid
         total = self._format.zeros(pid)
         for path in uploads:
             self._format.accumulate(pid, path, total)
-        shape = (sum(self._inputs.sizes),)
-        return total.map(lambda component: candidate_cells(component, self._inputs), shape)
+        return total
 
 
 def _make_job(
@@ -148,17 +184,43 @@ def _make_job(
     return ShamirJob(session, parameters, noise)
 
 
+def _maximal_spans(inputs: PublicInputs) -> dict[Clique, slice]:
+    spans: dict[Clique, slice] = {}
+    place = 0
+    for clique in maximal_cliques(inputs.workload):
+        spans[clique] = slice(place, place + inputs.domain.n_cells(clique))
+        place = spans[clique].stop
+    return spans
+
+
+def _consistency(cells: Share, inputs: PublicInputs) -> Share:
+    """Return what is zero where the maximal marginals agree: on totals, on shared projections."""
+    spans = _maximal_spans(inputs)
+    everywhere: Clique = ()
+
+    def differences(component: np.ndarray) -> np.ndarray:
+        parts = [np.zeros(1, component.dtype)]
+        for clique in (everywhere, *inputs.candidates):
+            sources = [source for source in spans if set(clique) <= set(source)]
+            seen = [
+                project(component[spans[source]], inputs.domain, source, clique)
+                for source in sources
+            ]
+            parts += [other - seen[0] for other in seen[1:]]
+        return np.concatenate(parts)
+
+    changed = {i: differences(component) for i, component in cells.components.items()}
+    shape = next(iter(changed.values())).shape
+    return Share(cells.algebra, shape, cells.support, changed)
+
+
 def candidate_cells(maximal: np.ndarray, inputs: PublicInputs) -> np.ndarray:
     """Project joined maximal marginals to all candidates, joined in the closure's order.
 
     Linear over the ring of the dtype, so a component of shares maps to one of shares.
     """
     domain = inputs.domain
-    spans: dict[Clique, slice] = {}
-    place = 0
-    for clique in maximal_cliques(inputs.workload):
-        spans[clique] = slice(place, place + domain.n_cells(clique))
-        place = spans[clique].stop
+    spans = _maximal_spans(inputs)
     cells = np.empty(sum(inputs.sizes), dtype=maximal.dtype)
     place = 0
     for clique, size in zip(inputs.candidates, inputs.sizes, strict=True):

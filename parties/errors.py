@@ -26,6 +26,10 @@ class ConfigError(PartyError):
     """A manifest, a config file or an option cannot be used."""
 
 
+class NotApproved(ConfigError):
+    """A manifest lacks the valid signature of a compute party, or has expired."""
+
+
 class IdentityError(PartyError):
     """A peer's certificate is not the one that the manifest pins for its role."""
 
@@ -34,8 +38,16 @@ class UploadRefused(PartyError):
     """A compute party does not take an upload."""
 
 
+class InputsRefused(PartyError):
+    """Uploaded shares are not counts of one table within the manifest's bounds."""
+
+
 class RequestRefused(PartyError):
     """A compute party does not answer a request."""
+
+
+class ManifestDiffers(RequestRefused):
+    """A role works on another manifest than this one."""
 
 
 class RequestConflict(RequestRefused):

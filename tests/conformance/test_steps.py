@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from mpc import reference
 from mpc.access import AccessStructure
-from mpc.circuits import less_than, less_than_public, prefix_add, ripple_add
-from mpc.conversion import bits_to_ring, ring_to_bits
+from mpc.circuits import add_many, all_of, less_than, less_than_public, prefix_add, ripple_add
+from mpc.coins import random_share
+from mpc.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
 from mpc.distance import bit_products, l1_distances, prepare_cells
 from mpc.opening import open_share
 from mpc.planes import pad_values, plane_to_values, to_planes
@@ -225,3 +226,45 @@ def test_tournament_of_equals_takes_the_first(access):
         return await open_share(channel, await tournament(channel, planes[pid], 50))
 
     assert run(access, on_channel(step))[0].tolist() == [0]
+
+
+@pytest.mark.parametrize("n_addends", [1, 2, 3, 7, 20])
+def test_add_many(access, n_addends):
+    x = np.random.default_rng(n_addends).integers(0, 1 << 16, (n_addends, 64), dtype=np.uint32)
+    algebra = packed_bits(np.uint32)
+    addends = [deal(access, algebra, to_planes(row, 21), k) for k, row in enumerate(x)]
+    step = on_channel(lambda ch, pid: add_many(ch, [share[pid] for share in addends]))
+    planes = reveal(run(access, step))
+    assert np.array_equal(planes, to_planes(x.sum(axis=0, dtype=np.uint32), 21))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_all_of(access, n):
+    bits = np.random.default_rng(n).integers(0, 2**63, (n, 3), dtype=np.uint64) | np.uint64(0xFF)
+    shares = deal(access, packed_bits(np.uint64), bits)
+    step = on_channel(lambda ch, pid: all_of(ch, shares[pid]))
+    assert np.array_equal(reveal(run(access, step)), np.bitwise_and.reduce(bits, axis=0))
+
+
+@pytest.mark.parametrize("rotation", range(5))
+def test_weighted_bit_sum(access, rotation):
+    x = np.random.default_rng(rotation).integers(0, 1 << 9, 64).astype(np.uint16)
+    planes = to_planes(x, 9)
+    weights = np.array([1, 2, 4, 1 << 17, 16, (1 << 18) - 5, 64, 0, 3], np.uint32)
+    shares = deal(access, packed_bits(np.uint16), planes, rotation)
+    step = on_channel(
+        lambda ch, pid: weighted_bit_sum(ch, shares[pid], weights, ring(18), rotation)
+    )
+    bits = reference.ring_to_bits(x, 9).astype(np.uint64)
+    expected = (bits * weights[:, np.newaxis]).sum(axis=0) % (1 << 18)
+    assert np.array_equal(reveal(run(access, step)), expected)
+
+
+def test_random_shares_are_consistent_and_never_repeat(access):
+    step = on_channel(_two_random_shares)
+    first, second = (reveal(list(shares)) for shares in zip(*run(access, step), strict=True))
+    assert not np.intersect1d(first, second).size
+
+
+async def _two_random_shares(channel, pid):
+    return [random_share(channel, packed_bits(np.uint64), (50,)) for _ in range(2)]

@@ -1,0 +1,56 @@
+"""The engine of a party refuses uploads that are not counts of one table, and names the holder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aim_core.marginals import count_marginals
+from aim_core.workload import maximal_cliques
+from parties.engine import MpcEngine, upload_format
+from parties.errors import InputsRefused
+from parties.manifest import public_inputs
+from tests.memory_parties import run_parties
+from tests.unit.party_world import World
+
+
+def upload(tmp_path: Path, name: str, manifest, inputs, values: np.ndarray) -> list[Path]:
+    paths = []
+    for pid, body in enumerate(upload_format(manifest, inputs).share(values)):
+        paths.append(tmp_path / f"{name}-{pid}")
+        paths[-1].write_bytes(b"".join(body))
+    return paths
+
+
+@pytest.mark.parametrize("fault", ["none", "disagree", "negative"])
+def test_the_holder_at_fault_is_named(tmp_path, fault):
+    manifest = World(tmp_path).manifest()
+    inputs = public_inputs(manifest)
+    cliques = maximal_cliques(inputs.workload)
+    codes = np.stack([np.arange(20) % size for size in inputs.domain.sizes], axis=1)
+    counted = count_marginals([codes], inputs.domain, cliques)
+    good = np.concatenate([counted[clique] for clique in cliques])
+    bad = good.copy()
+    if fault == "disagree":
+        bad[0] += 1
+    if fault == "negative":
+        bad[0] += (1 << upload_format(manifest, inputs).ring_bits - 1) - 1 - bad[0]
+    files = {"ann": upload(tmp_path, "ann", manifest, inputs, good)}
+    files["bob"] = upload(tmp_path, "bob", manifest, inputs, bad)
+
+    async def program(session):
+        engine = MpcEngine(session, manifest, inputs)
+        try:
+            await engine.load({name: paths[session.pid] for name, paths in files.items()})
+        except InputsRefused as error:
+            return str(error)
+        engine.finish()
+        return "loaded"
+
+    answers = set(run_parties(3, 1, program))
+    if fault == "none":
+        assert answers == {"loaded"}
+    else:
+        (text,) = answers
+        assert "bob" in text
+        assert "ann" not in text
