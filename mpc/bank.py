@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 
+from mpc.errors import MpcError
+from mpc.gumbel import MAX_CANDIDATES
 from mpc.noise import NoiseSource
 from mpc.session import Channel, Session
 from mpc.sharing import Algebra, Share, concatenate, narrow, ring
@@ -19,6 +21,12 @@ MAX_GAUSSIANS = 1 << 13
 MAX_GUMBELS = 1 << 12
 
 Sample = Callable[[Channel, int], Awaitable[Share]]
+
+
+def _mark_as_seen(batch: "asyncio.Task[Share]") -> None:
+    """Keep asyncio from reporting a failure that whoever takes the batch will raise."""
+    if not batch.cancelled():
+        batch.exception()
 
 
 class _Stock:
@@ -41,7 +49,9 @@ class _Stock:
         previous = self._batches[-1] if self._batches else None
         label = f"{self._name}-{self._n_scheduled}"
         self._n_scheduled += 1
-        self._batches.append(asyncio.create_task(self._make(label, n, previous)))
+        batch = asyncio.create_task(self._make(label, n, previous))
+        batch.add_done_callback(_mark_as_seen)
+        self._batches.append(batch)
         self.n_available += n
 
     async def _make(self, label: str, n: int, previous: "asyncio.Task[Share] | None") -> Share:
@@ -94,6 +104,7 @@ class NoiseBank:
         cell_ring: the ring of the measured cells.
         fraction_bits: f, Gumbels are in units of 2^-f.
         n_candidates: how many candidates a selection has at most.
+        n_cells: how many cells the largest candidate has: what a round's measurement takes.
     """
 
     def __init__(
@@ -103,12 +114,13 @@ class NoiseBank:
         cell_ring: Algebra,
         fraction_bits: int,
         n_candidates: int,
+        n_cells: int,
     ) -> None:
         self._session = session
         self._source = source
         self._cell_ring = cell_ring
         self._n_gumbels = min(n_candidates, MAX_GUMBELS) if source.made_ahead else 0
-        self._n_gaussians = MAX_GAUSSIANS if source.made_ahead else 0
+        self._n_gaussians = min(n_cells, MAX_GAUSSIANS) if source.made_ahead else 0
         self._n_stocks = 0
         wide = ring(64)
 
@@ -127,7 +139,15 @@ class NoiseBank:
         self._gumbels.top_up(self._n_gumbels)
 
     async def gumbels(self, algebra: Algebra, n: int) -> Share:
-        """Return ``(n,)`` unused Gumbels in units of 2^-f, in a ring of at most 64 bits."""
+        """Return ``(n,)`` unused Gumbels in units of 2^-f, in a ring of at most 64 bits.
+
+        Raises:
+            MpcError: more than ``MAX_CANDIDATES``, for which the noise's error has no proof.
+        """
+        if n > MAX_CANDIDATES:
+            raise MpcError(
+                f"a selection over {n} candidates; at most {MAX_CANDIDATES} are possible"
+            )
         self._gumbels.top_up(n)
         taken = await self._gumbels.take(n)
         self.fill_gumbels()

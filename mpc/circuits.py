@@ -151,6 +151,20 @@ async def all_of(channel: Channel, bits: Share) -> Share:
     return bits[0]
 
 
+async def prefix_all(channel: Channel, bits: Share) -> Share:
+    """Return, for every k, the AND of the first k + 1 planes, by Sklansky's prefix tree.
+
+    Reveals: nothing. Cost: ceil(log2 n) rounds, about n log2(n) / 2 ANDs per bit.
+    """
+    n, block = bits.shape[0], 1
+    while block < n:
+        targets = [j for j in range(n) if j & block]
+        sources = [(j // block) * block - 1 for j in targets]
+        bits = _scatter(bits, targets, await multiply(channel, bits[targets], bits[sources]))
+        block *= 2
+    return bits
+
+
 async def add_many(channel: Channel, addends: list[Share]) -> Share:
     """Return the sum of many numbers whose total fits into their planes.
 

@@ -116,7 +116,7 @@ async def below_thresholds(channel: Channel, thresholds: Sequence[int], n_words:
         Bit share ``(n_thresholds, n_words)``, 64 values per word.
 
     Reveals: nothing.
-    Cost: 9 rounds at most; 209 ANDs per U, and per threshold 11 to 34.
+    Cost: 9 rounds at most; 209 ANDs per U, and per threshold 8 to 29.
     """
     uniform = random_share(channel, WORD, (GROUP_BITS, N_DIGITS, n_words))
     equal = await digit_indicators(channel, uniform)
@@ -127,14 +127,15 @@ async def below_thresholds(channel: Channel, thresholds: Sequence[int], n_words:
         by_prefix[min(leading // QUARTER, 3)].append(threshold)
     used = [quarter for quarter, part in enumerate(by_prefix) if part]
     *pieces, prefix_piece = channel.fork(len(used) + 1)
-    prefixes_task = asyncio.create_task(_zero_prefixes(prefix_piece, equal[0]))
-    compared: list[Share] = await asyncio.gather(
-        *(
-            _compare_digits(piece, less, equal, by_prefix[q], N_DIGITS - QUARTER * q)
-            for piece, q in zip(pieces, used, strict=True)
-        )
+    prefixes, compared = await asyncio.gather(
+        _zero_prefixes(prefix_piece, equal[0]),
+        asyncio.gather(
+            *(
+                _compare_digits(piece, less, equal, by_prefix[q], N_DIGITS - QUARTER * q)
+                for piece, q in zip(pieces, used, strict=True)
+            )
+        ),
     )
-    prefixes = await prefixes_task
     channel.join([*pieces, prefix_piece])
     if used[-1] == 0:
         return compared[0]

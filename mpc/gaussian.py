@@ -87,11 +87,17 @@ def plan(sigma2: Fraction) -> tuple[Term, ...]:
     Raises:
         MpcError: sigma2 is outside [MIN_VARIANCE, MAX_VARIANCE].
     """
+    check_variance(sigma2)
+    return _plan(sigma2)
+
+
+def check_variance(sigma2: Fraction) -> None:
+    """Refuse a variance outside [MIN_VARIANCE, MAX_VARIANCE] with an MpcError."""
     if not MIN_VARIANCE <= sigma2 <= MAX_VARIANCE:
         raise MpcError(
-            f"a noise variance of {float(sigma2):g} is outside [{MIN_VARIANCE}, {MAX_VARIANCE:g}]"
+            f"a noise variance of {float(sigma2):g} is outside [{MIN_VARIANCE}, {MAX_VARIANCE:g}], "
+            "where joint noise has proved bounds: take a larger epsilon or fewer rounds"
         )
-    return _plan(sigma2)
 
 
 def _plan(sigma2: Fraction) -> tuple[Term, ...]:
@@ -202,7 +208,7 @@ async def sample_gaussian_shares(
         Ring share ``(n,)``.
 
     Reveals: nothing.
-    Cost: 11 rounds; sigma = 91: about 4,700 ANDs and 33 ring elements per sample in all.
+    Cost: 10 rounds for t = 1; sigma = 91: about 4,700 ANDs and 33 ring elements per sample in all.
     """
     terms = plan(sigma2)
     starts = range(0, n, CHUNK_SAMPLES)

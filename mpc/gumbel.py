@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mpc.circuits import add_many, all_of, invert
+from mpc.circuits import add_many, invert, prefix_all
 from mpc.coins import WORD, biased_coins, digit_indicators, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
@@ -105,15 +105,27 @@ async def _normalise(channel: Channel, digits: Share) -> tuple[Share, Share]:
         Bit shares of the 24 digits behind the leading one, highest first, and of the shift's
         seven digits (64, 32, ..., 1).
     """
-    flags = []
-    for shift in SHIFTS:
+    leading = await prefix_all(channel, invert(digits[: 2 * SHIFTS[0] - 1], channel))
+    flags = leading.map(_count_bits, (len(SHIFTS), leading.shape[1]))
+    for row, shift in enumerate(SHIFTS):
         n_kept = MANTISSA_BITS + shift
-        is_zero = await all_of(channel, invert(digits[:shift], channel))
         kept = digits[:n_kept]
         change = kept ^ digits[shift : shift + n_kept]
-        digits = kept ^ await multiply(channel, change, is_zero)
-        flags.append(is_zero[np.newaxis])
-    return digits[1:], concatenate(flags)
+        digits = kept ^ await multiply(channel, change, flags[row])
+    return digits[1:], flags
+
+
+def _count_bits(prefixes: Array) -> Array:
+    """Return the bits, highest first, of how many leading planes are 1, of prefix ANDs.
+
+    The count rises by one with each prefix, so a bit of it is the sum of the prefixes at which
+    that bit changes.
+    """
+    counts = np.arange(prefixes.shape[0])
+    changes = counts ^ (counts + 1)
+    return np.stack(
+        [np.bitwise_xor.reduce(prefixes[(changes & shift) != 0], axis=0) for shift in SHIFTS]
+    )
 
 
 async def _segment_indicators(channel: Channel, index: Share) -> Share:
@@ -208,7 +220,7 @@ async def sample_gumbel_shares(
         Ring share ``(n,)`` of signed integers below ``GUMBEL_BOUND`` * 2^24 in magnitude.
 
     Reveals: nothing.
-    Cost: about 62 rounds, 7,900 ANDs and 31 ring elements per sample.
+    Cost: 43 rounds for t = 1, about 8,200 ANDs and 31 ring elements per sample.
 
     Raises:
         MpcError: another precision or too many samples; the bounds would not hold.

@@ -122,6 +122,7 @@ class SecureJob:
                 ring(self.parameters.ring_bits),
                 self.parameters.fraction_bits,
                 len(sizes),
+                max(sizes),
             )
             bank.fill_gumbels()
             self._loaded = prepared, bank

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable
 
-from mpc.access import MAX_PARTIES
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.wire import HEADER, Kind, frame
 
@@ -106,8 +105,11 @@ class PeerLink:
 class Network:
     """All links of one party. The first failure is final and names the party that caused it."""
 
-    def __init__(self, pid: int, silence_seconds: float, receive_seconds: float) -> None:
+    def __init__(
+        self, pid: int, n_parties: int, silence_seconds: float, receive_seconds: float
+    ) -> None:
         self.pid = pid
+        self.n_parties = n_parties
         self.links: dict[int, PeerLink] = {}
         self.failure: asyncio.Future[MpcError] = asyncio.get_running_loop().create_future()
         self._silence_seconds = silence_seconds
@@ -115,11 +117,6 @@ class Network:
         self._closers: list[Callable[[], None]] = []
         self._watchdog: asyncio.Task[None] | None = None
         self._closing = False
-
-    @property
-    def n_parties(self) -> int:
-        """Number of compute parties, this one included."""
-        return len(self.links) + 1
 
     @property
     def bytes_sent(self) -> int:
@@ -160,7 +157,7 @@ class Network:
         """Take a frame from a peer; a violation aborts the network."""
         try:
             if kind == Kind.ABORT:
-                self.fail(_read_abort(peer, payload))
+                self.fail(_read_abort(peer, payload, self.n_parties))
             elif kind == Kind.HELLO:
                 raise ProtocolViolation(f"party {peer} introduces itself twice", peer)
             else:
@@ -215,7 +212,7 @@ _ABORT_CAUSES: dict[str, tuple[type[MpcError], str]] = {
 }
 
 
-def _read_abort(peer: int, payload: bytes) -> MpcError:
+def _read_abort(peer: int, payload: bytes, n_parties: int) -> MpcError:
     """Decode a peer's reason strictly: a known kind and a party number, nothing else is used."""
     try:
         report = json.loads(payload)
@@ -223,7 +220,6 @@ def _read_abort(peer: int, payload: bytes) -> MpcError:
         culprit = report["culprit"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ProtocolViolation(f"party {peer} sent an unreadable abort", peer)
-    # during the set-up the number of parties is not known here yet, so the largest one counts
-    if culprit not in range(MAX_PARTIES) or isinstance(culprit, bool | float):
+    if culprit not in range(n_parties) or isinstance(culprit, bool | float):
         return MpcError(f"party {peer} stopped the job", peer)
     return kind(f"party {peer} {text} party {culprit}", culprit)

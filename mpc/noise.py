@@ -21,6 +21,7 @@ from mpc.gaussian import (
     MEASURE_LOSS,
     MIN_VARIANCE,
     WIDTH_BOUND,
+    check_variance,
     sample_gaussian_shares,
 )
 from mpc.gumbel import GUMBEL_BOUND, GUMBEL_DELTA, GUMBEL_ERROR, sample_gumbel_shares
@@ -208,6 +209,7 @@ class JointNoise:
 
     def gaussian_bound(self, sigma2: Fraction) -> int:
         """See ``NoiseSource``; above ``gaussian.magnitude_bound`` of every plan up to sigma2."""
+        check_variance(sigma2)
         return math.isqrt(math.ceil(WIDTH_BOUND**2 * sigma2))
 
     def gumbel_bound(self, fraction_bits: int) -> int:

@@ -66,12 +66,10 @@ def from_planes(planes: Array) -> Array:
 
 def plane_to_values(plane: Array, dtype: npt.DTypeLike) -> Array:
     """Return bit by bit one plane ``(n / w,)`` as ``(n,)`` zeros and ones of ``dtype``."""
-    word = plane.dtype.type
     width = plane.dtype.itemsize * 8
-    rows = np.empty((width, plane.shape[0]), dtype)
-    for r in range(width):
-        rows[r] = (plane >> word(r)) & word(1)
-    return rows.reshape(-1)
+    words = np.ascontiguousarray(plane).view(np.uint8)
+    bits = np.unpackbits(words, bitorder="little").reshape(-1, width)
+    return bits.T.astype(dtype, order="C").reshape(-1)
 
 
 def pad_values(values: Array, multiple: int) -> Array:

@@ -5,6 +5,7 @@ S_r = C_r (L_r - bias_r) in units of 2^-f, with public integers C_r and bias_r, 
 meets a float.
 """
 
+import asyncio
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -30,7 +31,7 @@ from mpc.sharing import (
 )
 
 MAX_SCORE_BITS = 62
-MAX_GROUP = 12
+MAX_GROUP = 32
 
 
 def score_bits(
@@ -98,8 +99,11 @@ async def select(
         return 0
     n_bits = score_bits(multipliers, biases, 1 << distance_bits, noise_bound)
     algebra = ring(n_bits)
-    lifted = await lift(channel, distances, distance_bits, algebra)
-    gumbel = await bank.gumbels(algebra, len(multipliers))
+    (piece,) = channel.fork(1)
+    lifted, gumbel = await asyncio.gather(
+        lift(piece, distances, distance_bits, algebra), bank.gumbels(algebra, len(multipliers))
+    )
+    channel.join([piece])
     offset = 1 << (n_bits - 1)
     constants = [offset - c * bias for c, bias in zip(multipliers, biases, strict=True)]
     modulus = 1 << n_bits
@@ -189,28 +193,34 @@ async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Shar
         sides.append(values[side].map(planes, (n_planes, n_words)))
         sides[-1].algebra = packed_bits(dtype)
     below = await less_than(channel, sides[0], sides[1])
-    byte = packed_bits(np.uint8)
-    bits = below.map(lambda p: plane_to_values(p, np.uint8)[:n_bits], (n_bits,))
-    bits.algebra = byte
-    second_wins = bits.map(lambda b: b.reshape(len(pairs), n_groups), (len(pairs), n_groups))
+    shape = (len(pairs), n_groups)
+    second_wins = below.map(lambda p: plane_to_values(p, np.uint8)[:n_bits].reshape(shape), shape)
+    second_wins.algebra = packed_bits(np.uint8)
     first_wins = add_public(channel, second_wins, np.array(1, np.uint8))
-    number = {pair: k for k, pair in enumerate(pairs)}
-    factors = []
-    for rival in range(1, group):
-        rows = []
-        for a in range(group):
-            b = (a + rival) % group
-            won = first_wins if a < b else second_wins
-            rows.append(won[number[min(a, b), max(a, b)]][np.newaxis])
-        factors.append(concatenate(rows).map(lambda b: b.reshape(-1), (group * n_groups,)))
-    return await _all_bytes(channel, factors, (group, n_groups))
+    return await _all_against_all(channel, concatenate([first_wins, second_wins]), pairs, group)
 
 
-async def _all_bytes(channel: Channel, factors: list[Share], shape: tuple[int, ...]) -> Share:
-    """Return the AND of 0 / 1 byte shares by a tree of packed ANDs."""
-    n_bits = factors[0].shape[0]
-    packed = concatenate(
-        [f.map(lambda b: np.packbits(b)[np.newaxis], (1, (n_bits + 7) // 8)) for f in factors]
+async def _all_against_all(
+    channel: Channel, wins: Share, pairs: list[tuple[int, int]], group: int
+) -> Share:
+    """Return the AND of each value's results against all rivals, as 0 / 1 bytes.
+
+    ``wins`` holds, per pair, whether its first member won and then whether its second did.
+    """
+    n_groups = wins.shape[1]
+    row = {pair: k for k, pair in enumerate(pairs)}
+    row |= {(b, a): len(pairs) + k for (a, b), k in row.items()}
+    results = np.array(
+        [[row[a, (a + rival) % group] for a in range(group)] for rival in range(1, group)]
     )
-    won = await all_of(channel, packed)
-    return won.map(lambda b: np.unpackbits(b, count=n_bits).reshape(shape), shape)
+    n_bits = group * n_groups
+
+    def pack(bits: Array) -> Array:
+        return np.packbits(bits[results].reshape(group - 1, n_bits), axis=1)
+
+    won = await all_of(channel, wins.map(pack, (group - 1, (n_bits + 7) // 8)))
+
+    def unpack(packed: Array) -> Array:
+        return np.unpackbits(packed, count=n_bits).reshape(group, n_groups)
+
+    return won.map(unpack, (group, n_groups))

@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from mpc.transport import Endpoint, Identity, connect
 from mpc.wire import Kind
 
 KEY_BYTES = 32
+DIGEST_BYTES = 32
 _SEPARATORS = frozenset("|/#")
 
 
@@ -164,19 +166,36 @@ class Session:
             total.seconds += time.perf_counter() - started
 
     async def agree(self, label: str, value: bytes) -> None:
-        """Check that all parties hold the same public value, by its SHA-256.
+        """Check that all parties hold the same public value, see ``agree_all``."""
+        await self.agree_all(label, {label: value})
+
+    async def agree_all(self, label: str, values: Mapping[str, bytes]) -> None:
+        """Check that all parties hold the same named public values, by their SHA-256.
 
         Raises:
-            ProtocolViolation: a party holds another value; the error names it.
+            ProtocolViolation: a party holds another value; the error says of what, and names the
+                party that stands against the others, which may be this one.
         """
-        own = digest(label.encode(), value)
+        own = b"".join(digest(label.encode(), n.encode(), v) for n, v in values.items())
         with self.step("agree", label) as channel:
             received = await channel.exchange(dict.fromkeys(self.peers, own), self.peers)
-        for peer, theirs in received.items():
-            if theirs != own:
-                error = ProtocolViolation(f"party {peer} disagrees about {label}", peer)
+        for place, name in enumerate(values):
+            part = slice(DIGEST_BYTES * place, DIGEST_BYTES * (place + 1))
+            seen = {self.pid: own[part], **{p: theirs[part] for p, theirs in received.items()}}
+            odd = _odd_one(self.pid, seen)
+            if odd is not None:
+                error = ProtocolViolation(f"party {odd} disagrees about {name}", odd)
                 self.network.abort(error)
                 raise error
+
+    async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
+        """Tell all peers a public value; return every party's, this one's included.
+
+        Cost: one round, ``len(value)`` bytes to each peer.
+        """
+        with self.step("publish", label) as channel:
+            received = await channel.exchange(dict.fromkeys(self.peers, value), self.peers)
+        return {self.pid: value, **received}
 
     async def close(self) -> None:
         """Close the connections once all parties have come here."""
@@ -213,6 +232,13 @@ class Session:
             for i, secret in received.items()
         }
         return cls(network, access, keys)
+
+
+def _odd_one(pid: int, seen: Mapping[int, bytes]) -> int | None:
+    """Return who holds another value than most, or than ``pid`` where no value has a majority."""
+    common, n_common = Counter(seen.values()).most_common(1)[0]
+    reference = common if 2 * n_common > len(seen) else seen[pid]
+    return next((party for party in sorted(seen) if seen[party] != reference), None)
 
 
 async def open_session(

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
+from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.network import Network, PeerLink
 from mpc.wire import FrameDecoder, Kind, frame
 
 RETRY_SECONDS = 0.1
 HELLO_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -139,7 +140,8 @@ class _Connector:
 
         Raises:
             ProtocolViolation: another first frame, a claimed id that the certificate does not
-                bear out, a binding that differs (named by field), or a second connection.
+                bear out, or a binding that differs (named by field). A second connection of a peer
+                ends the set-up with PeerLost.
         """
         try:
             hello = json.loads(payload if kind == Kind.HELLO else b"{}")
@@ -152,7 +154,10 @@ class _Connector:
             if self.binding.get(field) != binding.get(field):
                 raise ProtocolViolation(f"party {peer} has another {field} than this party")
         if peer in self.network.links:
-            raise ProtocolViolation(f"party {peer} connects twice")
+            # it was started anew, and the end of its old connection has not been seen here
+            transport.close()
+            self.network.abort(PeerLost(f"party {peer} was started anew while connecting", peer))
+            return
         self.network.attach(PeerLink(peer, transport.write), transport.close)
         if not self.missing:
             self.complete.set()
@@ -184,6 +189,15 @@ async def _dial(connector: _Connector, identity: Identity, endpoint: Endpoint) -
             await asyncio.sleep(RETRY_SECONDS)
 
 
+async def _report(connector: _Connector, endpoints: Sequence[Endpoint]) -> None:
+    """Say every few seconds who is missing."""
+    while True:
+        missing = [e for e in endpoints if e.pid in connector.missing]
+        names = ", ".join(f"party {e.pid} at {e.host}:{e.port}" for e in missing)
+        _log.info("waiting for %s", names)
+        await asyncio.sleep(REPORT_SECONDS)
+
+
 async def connect(
     pid: int,
     endpoints: Sequence[Endpoint],
@@ -204,7 +218,7 @@ async def connect(
         PeerTimeout: a peer did not join within ``connect_seconds``; the message names it.
         ProtocolViolation: a peer's claimed id or binding is not what it has to be.
     """
-    network = Network(pid, silence_seconds, receive_seconds)
+    network = Network(pid, len(endpoints), silence_seconds, receive_seconds)
     connector = _Connector(network, endpoints, binding)
     peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
     server = await asyncio.get_running_loop().create_server(
@@ -213,6 +227,7 @@ async def connect(
         ssl=tls_context(identity, peers, server=True),
     )
     dials = [asyncio.create_task(_dial(connector, identity, e)) for e in peers if e.pid > pid]
+    background = [*dials, asyncio.create_task(_report(connector, endpoints))]
     complete = asyncio.create_task(connector.wait_complete())
     outcomes: set[asyncio.Future[Any]] = {complete, connector.refusal, network.failure}
     try:
@@ -232,7 +247,7 @@ async def connect(
         network.close()
         raise
     finally:
-        for task in [*dials, complete]:
+        for task in [*background, complete]:
             task.cancel()
         server.close()
         if not connector.refusal.done():

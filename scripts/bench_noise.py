@@ -111,11 +111,12 @@ async def noise_program(session: Session, argument: dict[str, int]) -> dict[str,
         name = f"gaussian-{sigma}"
         run = _gaussians(session, noise, argument["samples"], sigma)
         report[name] = await _timed(session, name, runs, run)
-    bank = QuietBank(session, noise, RING, FRACTION_BITS, MAX_GUMBELS)
+    bank = QuietBank(session, noise, RING, FRACTION_BITS, MAX_GUMBELS, 1)
     run = _selection(session, noise, n_candidates, bank)
     report["selection"] = await _timed(session, "selection", runs, run)
     bank.fill()  # the warm-up waits for it
-    report["selection-banked"] = await _timed(session, "banked", runs, run)
+    n_stocked = min(runs, MAX_GUMBELS // n_candidates - 1)
+    report["selection-banked"] = await _timed(session, "banked", n_stocked, run)
     return report
 
 
@@ -156,6 +157,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if not 2 <= options.candidates <= MAX_GUMBELS // 2:
+        parser.error(f"between 2 and {MAX_GUMBELS // 2} candidates")
     report = measure(options)
     if options.json:
         print(json.dumps(report, indent=2))

@@ -18,7 +18,9 @@ Observer = Callable[[int, int, Kind, bytes], None]
 def connect_in_memory(n_parties: int, observe: Observer | None = None) -> list[Network]:
     """Return connected networks; ``observe(sender, receiver, kind, payload)`` sees every frame."""
     loop = asyncio.get_running_loop()
-    networks = [Network(pid, silence_seconds=60, receive_seconds=60) for pid in range(n_parties)]
+    networks = [
+        Network(pid, n_parties, silence_seconds=60, receive_seconds=60) for pid in range(n_parties)
+    ]
 
     def wire(sender: int, receiver: int) -> Callable[[bytes], None]:
         decoder = FrameDecoder()

@@ -180,7 +180,17 @@ def test_an_impostor_cannot_take_a_party_s_place(world):
         *results, none = await outcomes(*parties, impostor())
         assert none is None
         assert name_and_type(results) == [(PeerTimeout, 0)] * 2
-        assert "party 0 did not connect" in str(results[0])
+        assert any("party 0 did not connect" in str(result) for result in results)
+
+    run(program())
+
+
+def test_who_gives_up_first_tells_the_others_who_is_missing(world):
+    async def program():
+        impatient, patient = world.party(0, connect_seconds=1), world.party(1, connect_seconds=60)
+        results = await asyncio.wait_for(outcomes(impatient, patient), 20)
+        assert name_and_type(results) == [(PeerTimeout, 2)] * 2
+        assert str(results[1]) == "party 0 waited too long for party 2"
 
     run(program())
 

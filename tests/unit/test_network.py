@@ -47,7 +47,7 @@ def test_a_message_that_arrives_twice_is_a_violation():
 
 
 def test_sending_too_far_ahead_is_a_violation(monkeypatch):
-    monkeypatch.setattr("mpc.network.MAX_UNCLAIMED", 10)
+    monkeypatch.setattr("mpc.network.MAX_UNCLAIMED", HEADER.size + 10)
 
     async def program():
         link, _ = link_and_sent()
@@ -160,7 +160,7 @@ def test_deadlines_hold_while_others_have_closed(monkeypatch):
     monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.02)
 
     async def program():
-        network = Network(0, silence_seconds=0.1, receive_seconds=60)
+        network = Network(0, 3, silence_seconds=0.1, receive_seconds=60)
         for peer in (1, 2):
             network.attach(PeerLink(peer, lambda data: None), lambda: None)
         network.start_watchdog()
@@ -181,7 +181,7 @@ def test_watchdog(monkeypatch, silence, receive, text):
     monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.02)
 
     async def program():
-        network = Network(0, silence, receive)
+        network = Network(0, 3, silence, receive)
         sent = []
         network.attach(PeerLink(1, sent.append), lambda: None)
         network.start_watchdog()
@@ -196,7 +196,7 @@ def test_heartbeats_keep_a_peer_alive(monkeypatch):
     monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.02)
 
     async def program():
-        network = Network(0, silence_seconds=0.3, receive_seconds=60)
+        network = Network(0, 3, silence_seconds=0.3, receive_seconds=60)
         network.attach(PeerLink(1, lambda data: None), lambda: None)
         network.start_watchdog()
         for _ in range(25):

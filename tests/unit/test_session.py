@@ -154,6 +154,31 @@ def test_disagreement_names_the_other_party():
     assert "disagrees about model" in str(errors[0])
 
 
+def test_all_name_the_one_that_stands_against_the_rest():
+    async def program():
+        sessions = await start_sessions(3, 1)
+        heads = [b"head", b"rolled back", b"head"]
+        return await asyncio.gather(
+            *(
+                s.agree_all("select-1", {"the request": b"same", "the ledger": head})
+                for s, head in zip(sessions, heads, strict=True)
+            ),
+            return_exceptions=True,
+        )
+
+    errors = asyncio.run(program())
+    assert [error.party for error in errors] == [1, 1, 1]
+    assert "party 1 disagrees about the ledger" in str(errors[0])
+
+
+def test_published_values_reach_everybody():
+    async def program(session):
+        return await session.publish("state", b"from %d" % session.pid)
+
+    expected = {pid: b"from %d" % pid for pid in range(4)}
+    assert run_parties(4, 1, program) == [expected] * 4
+
+
 def test_agreement_and_close():
     async def program(session):
         await session.agree("model", b"same")

@@ -1,0 +1,81 @@
+"""Our accounting against opendp's and dp_accounting's figures."""
+
+import math
+from fractions import Fraction
+
+import pytest
+
+from aim_core.accounting import epsilon_of_rho, rho_from_epsilon_delta
+from mpc.noise import JOINT_COSTS
+
+opendp = pytest.importorskip("opendp.prelude", reason="opendp is a test dependency")
+pld = pytest.importorskip(
+    "dp_accounting.privacy_loss_distribution", reason="dp-accounting is a test dependency"
+)
+
+DELTAS = [Fraction(1, 10**5), Fraction(1, 10**9), Fraction(1, 10**15)]
+SIGMAS = [1, 5, 20, 91, 5000]
+
+
+@pytest.fixture(autouse=True)
+def contrib():
+    opendp.enable_features("contrib")
+    yield
+    opendp.disable_features("contrib")
+
+
+def opendp_gaussian(sigma):
+    domain = opendp.atom_domain(T=int), opendp.absolute_distance(T=int)
+    return opendp.m.make_gaussian(*domain, scale=float(sigma))
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_discrete_gaussian_costs_what_opendp_says(sigma):
+    ours = 1 / (2 * Fraction(sigma) ** 2) + JOINT_COSTS.measure_slack
+    theirs = opendp_gaussian(sigma).map(1)
+    assert float(ours) == pytest.approx(theirs, rel=1e-12)
+
+
+@pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_conversion_equals_opendps(sigma, delta):
+    """The same theorem [CKS20]; ours is exact and rounds up, theirs is a float search."""
+    ours = float(epsilon_of_rho(1 / (2 * Fraction(sigma) ** 2), delta))
+    profile = opendp.c.make_zCDP_to_approxDP(opendp_gaussian(sigma)).map(1)
+    assert ours == pytest.approx(profile.epsilon(float(delta)), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
+@pytest.mark.parametrize("epsilon", [Fraction(1, 10), Fraction(1), Fraction(10)], ids=float)
+def test_the_budget_is_what_opendp_pays_for(epsilon, delta):
+    """Spend all of rho on one Gaussian: opendp finds our epsilon, from below."""
+    rho = rho_from_epsilon_delta(epsilon, delta)
+    sigma = math.sqrt(1 / (2 * float(rho)))
+    profile = opendp.c.make_zCDP_to_approxDP(opendp_gaussian(sigma)).map(1)
+    assert profile.epsilon(float(delta)) == pytest.approx(float(epsilon), rel=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [5, 20])
+@pytest.mark.parametrize("n_rounds", [1, 50])
+def test_the_exact_privacy_loss_is_below_ours_and_near(sigma, n_rounds):
+    """dp_accounting's numerical privacy loss of the very mechanism, also composed."""
+    loss = pld.PrivacyLossDistribution.from_discrete_gaussian_mechanism(
+        float(sigma), value_discretization_interval=1e-4
+    )
+    exact = loss.self_compose(n_rounds).get_epsilon_for_delta(1e-9)
+    rho = Fraction(n_rounds, 2 * sigma**2)
+    ours = float(epsilon_of_rho(rho, Fraction(1, 10**9)))
+    discretisation = n_rounds * 1e-4
+    assert exact <= ours + discretisation
+    assert ours <= 1.15 * exact + discretisation
+
+
+def test_negative_control_a_width_off_by_three_percent_is_seen():
+    theirs = opendp_gaussian(91).map(1)
+    assert abs(1 / (2 * (0.97 * 91) ** 2) / theirs - 1) > 0.01
+    loss = pld.PrivacyLossDistribution.from_discrete_gaussian_mechanism(
+        4.0, value_discretization_interval=1e-4
+    )
+    assert loss.get_epsilon_for_delta(1e-9) > float(
+        epsilon_of_rho(Fraction(1, 2 * 5**2), Fraction(1, 10**9))
+    )
