@@ -190,10 +190,9 @@ class PrivacyFilter:
         """What can still be charged; never negative."""
         return self.budget - self._spent
 
-    def charge(self, cost: Fraction) -> None:
-        """Book a release before it is made.
+    def check(self, cost: Fraction) -> None:
+        """Raise BudgetExceeded if the cost is more than what remains.
 
-        Raises BudgetExceeded, with nothing booked, if the cost is more than what remains, and
         MechanismError for a cost that is not positive.
         """
         if cost <= 0:
@@ -203,4 +202,8 @@ class PrivacyFilter:
                 f"a release of rho = {float(cost):.6g} was refused: {float(self.remaining):.6g} "
                 f"of {float(self.budget):.6g} remain; nothing was released for it"
             )
+
+    def charge(self, cost: Fraction) -> None:
+        """Book a release before it is made; raises as `check`, with nothing booked."""
+        self.check(cost)
         self._spent += cost

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from aim_core.accounting import PrivacyFilter, round_down, round_up, sqrt_down
 from aim_core.domain import Clique
-from aim_core.errors import MechanismError
+from aim_core.errors import BudgetExceeded, MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
 from aim_core.junction_tree import hypothetical_cells
 from aim_core.rounding import systematic_round
@@ -101,7 +101,8 @@ class Select:
     `weights` and `biases` (L1 distance that a measurement's noise alone would leave, whole counts)
     are per candidate; `model_counts` are the model's marginals, systematically rounded: flat
     (n_cells,) int64, every entry >= 0, sum at most y_max. `rho_used` is what the run has spent,
-    this request included.
+    this request included. `attempt` counts the requests of the round's selection from 1: those
+    before were lost.
     """
 
     round: int
@@ -111,23 +112,35 @@ class Select:
     biases: tuple[int, ...]
     model_counts: tuple[Counts, ...] = field(repr=False)
     rho_used: Fraction
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
 class Measure:
     """Ask for marginals, each cell with Gaussian noise of variance `sigma2`.
 
-    Round 0 asks for all one-way marginals. `rho_used` includes this request.
+    Round 0 asks for all one-way marginals. `rho_used` includes this request, `attempt` is as in
+    `Select`.
     """
 
     round: int
     cliques: tuple[Clique, ...]
     sigma2: Fraction
     rho_used: Fraction
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The answer to a request that was charged and will never be answered.
+
+    Whoever held the counts failed after it had paid. The cost stays spent: nobody can prove that
+    no noisy value was seen.
+    """
 
 
 Request = Select | Measure
-Answer = int | list[Counts]
+Answer = int | list[Counts] | Lost
 
 
 @dataclass(frozen=True)
@@ -158,40 +171,53 @@ class AimResult:
 def aim(
     settings: AimSettings, workload: Workload, noise: Noise, estimator: Estimator
 ) -> Generator[Request, Answer, AimResult]:
-    """Run AIM: yield requests, take `int` for a Select and marginals for a Measure.
+    """Run AIM: yield requests, take `int` for a Select and marginals for a Measure, or `Lost`.
 
-    Every request is charged to a privacy filter before it is yielded. Attributes that no workload
-    clique names are never measured: the model is uniform on them. A fixed number of rounds is
-    not annealed; the last round spends what is left in either schedule.
+    Every request is charged to a privacy filter before it is yielded. One that is lost stays
+    charged and is made again, under the next `attempt`, if the budget allows; else the run ends.
+    Attributes that no workload clique names are never measured: the model is uniform on them. A
+    fixed number of rounds is not annealed; the last round spends what is left in either schedule.
 
     Raises MechanismError for a budget too small for the noise, and for answers that do not fit.
     """
     run = _Run(settings, workload, noise)
     oneways = tuple(clique for clique in run.candidates if len(clique) == 1)
     step = _first_step(settings, noise, len(workload.domain), len(oneways))
+    # only losses leave a last round so little; the parties' bound on the noise is no lower
+    sigma2_max = 2 * step.sigma2
 
     # INITIALISE
     measurements = yield from run.measure(0, oneways, step)
+    if measurements is None:
+        raise BudgetExceeded("all of the budget was spent on requests that were lost")
     model = estimator.fit(workload.domain, measurements, None)
     rho_initial = run.budget.spent
 
     rounds: list[RoundRecord] = []
-    last = False
+    last, attempt = False, 1
     while not last:
         number = len(rounds) + 1
         last = number == settings.rounds or run.budget.remaining < 2 * step.rho(noise)
         if last:
             rest = run.rest()
-            if rest is None:
+            if rest is None or rest.sigma2 > sigma2_max:
                 break
             step = rest
 
         # SELECT
         measured = tuple(dict.fromkeys(measurement.clique for measurement in measurements))
-        clique, n_candidates = yield from run.select(number, measured, model, step)
+        selected = yield from run.select(number, measured, model, step, attempt)
+        if selected is None:
+            last, attempt = False, attempt + 1
+            continue
+        clique, n_candidates = selected
+        attempt = 1
 
         # MEASURE
-        measurements += yield from run.measure(number, (clique,), step)
+        answered = yield from run.measure(number, (clique,), step)
+        if answered is None:
+            break
+        measurements += answered
 
         # GENERATE
         before = model.marginals([clique])[0]
@@ -277,9 +303,12 @@ class _Run:
         return _affordable(alpha * remaining, (1 - alpha) * remaining, self.noise)
 
     def select(
-        self, number: int, measured: tuple[Clique, ...], model: Model, step: _Step
-    ) -> Generator[Request, Answer, tuple[Clique, int]]:
-        """Charge and ask for one selection; return the clique and how many there were."""
+        self, number: int, measured: tuple[Clique, ...], model: Model, step: _Step, attempt: int
+    ) -> Generator[Request, Answer, tuple[Clique, int] | None]:
+        """Charge and ask for one selection; return the clique and how many there were.
+
+        None if it was lost: what is left may pay for another step only.
+        """
         rho_round = self.budget.spent + step.rho(self.noise)
         eligible = self.eligible(measured, rho_round)
         self.budget.charge(self.noise.select_rho(step.epsilon))
@@ -292,7 +321,10 @@ class _Run:
             biases=tuple(round(noise_l1(sigma, self.domain.n_cells(c))) for c in eligible),
             model_counts=self.model_counts(number, eligible, model),
             rho_used=self.budget.spent,
+            attempt=attempt,
         )
+        if isinstance(answer, Lost):
+            return None
         if not isinstance(answer, int) or not 0 <= answer < len(eligible):
             raise MechanismError(
                 f"round {number}: a selection among {len(eligible)} candidates was answered by "
@@ -302,10 +334,20 @@ class _Run:
 
     def measure(
         self, number: int, cliques: tuple[Clique, ...], step: _Step
-    ) -> Generator[Request, Answer, list[Measurement]]:
-        """Charge and ask for noisy marginals; return them with their true variance."""
-        self.budget.charge(len(cliques) * self.noise.measure_rho(step.sigma2))
-        answer = yield Measure(number, cliques, step.sigma2, self.budget.spent)
+    ) -> Generator[Request, Answer, list[Measurement] | None]:
+        """Charge and ask for noisy marginals until they come; return them with their variance.
+
+        None if they were lost and the budget does not pay for them again.
+        """
+        cost = len(cliques) * self.noise.measure_rho(step.sigma2)
+        answer: Answer = Lost()
+        attempt = 0
+        while isinstance(answer, Lost):
+            attempt += 1
+            if attempt > 1 and cost > self.budget.remaining:
+                return None
+            self.budget.charge(cost)
+            answer = yield Measure(number, cliques, step.sigma2, self.budget.spent, attempt)
         shapes = [(self.domain.n_cells(clique),) for clique in cliques]
         if (
             not isinstance(answer, list)
@@ -361,13 +403,13 @@ def _offset(seed: int, number: int, clique: Clique) -> float:
 
 
 class Oracle(Protocol):
-    """Whoever holds the counts and answers requests about them."""
+    """Whoever holds the counts and answers requests about them, or says that one is lost."""
 
-    def select(self, request: Select) -> int:
+    def select(self, request: Select) -> int | Lost:
         """Return the index of the selected candidate."""
         ...
 
-    def measure(self, request: Measure) -> list[Counts]:
+    def measure(self, request: Measure) -> list[Counts] | Lost:
         """Return the noisy marginals in the order asked for, flat int64."""
         ...
 
