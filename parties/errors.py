@@ -54,6 +54,18 @@ class RequestConflict(RequestRefused):
     """A different request has been answered under the same id."""
 
 
+class NotReady(RequestRefused):
+    """A compute party cannot answer now, but will when its peers are back."""
+
+
+class ChargeLost(RequestRefused):
+    """A request was charged and will never be answered under its id."""
+
+
+class StateError(PartyError):
+    """A compute party's own state cannot be read or written."""
+
+
 class JobFailed(PartyError):
     """A job ended before its last round."""
 

@@ -4,16 +4,19 @@ from aim_core.errors import AimError, BudgetExceeded
 from mpc.errors import EncodingOverflow, MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from parties.errors import (
     AnswersDiffer,
+    ChargeLost,
     ConfigError,
     IdentityError,
     InputsRefused,
     JobFailed,
     ManifestDiffers,
     NotApproved,
+    NotReady,
     PartyError,
     PartyUnreachable,
     RequestConflict,
     RequestRefused,
+    StateError,
     UploadRefused,
 )
 from parties.messages import ErrorBody
@@ -34,6 +37,8 @@ _TABLE: tuple[tuple[type[Exception], int, int], ...] = (
     (IdentityError, 403, EXIT_VIOLATION),
     (AnswersDiffer, 502, EXIT_VIOLATION),
     (RequestConflict, 409, EXIT_VIOLATION),
+    (ChargeLost, 410, EXIT_PEER),
+    (NotReady, 503, EXIT_PEER),
     (ManifestDiffers, 409, EXIT_INPUT),
     (UploadRefused, 409, EXIT_INPUT),
     (InputsRefused, 422, EXIT_INPUT),
@@ -52,6 +57,9 @@ _KNOWN: dict[str, type[PartyError]] = {
         InputsRefused,
         RequestRefused,
         RequestConflict,
+        ChargeLost,
+        NotReady,
+        StateError,
         ManifestDiffers,
         JobFailed,
         PartyUnreachable,

@@ -3,7 +3,9 @@
 Addresses to bind, paths and timeouts stand in each site's own config (`parties.config`).
 """
 
+import datetime as dt
 import hashlib
+import importlib.metadata
 import json
 import re
 import tomllib
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -27,11 +30,19 @@ from aim_core.errors import AimError
 from aim_core.schema import Schema, schema_from_dict
 from aim_core.workload import Workload, closure
 from parties.certificates import fingerprint
-from parties.errors import ConfigError
+from parties.errors import ConfigError, IdentityError
 
 PROTOCOL = "distaim/1"
 """Name and version of the protocol that this program speaks."""
 
+
+def program_version() -> str:
+    """Return this program's version; compute parties run together only with the same one."""
+    return importlib.metadata.version("distaim")
+
+
+_HTTPS_PORT = 443
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _FRACTION = re.compile(r"[0-9]{1,400}(/[1-9][0-9]{0,399})?")
 
 
@@ -51,6 +62,13 @@ def _is_fraction(text: str) -> str:
     return text
 
 
+def _is_address(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:  # .port raises ValueError above 65535
+        raise ValueError("not an address such as https://a.example.org:8443")
+    return url
+
+
 def _is_pem(text: str) -> str:
     try:
         fingerprint(text)
@@ -59,7 +77,20 @@ def _is_pem(text: str) -> str:
     return text
 
 
+def _is_time(text: str) -> str:
+    moment = dt.datetime.strptime(text, _TIME).replace(tzinfo=dt.UTC)
+    if moment.strftime(_TIME) != text:
+        raise ValueError("not a time in UTC such as 2030-12-31T00:00:00Z")
+    return text
+
+
+def time_text(moment: dt.datetime) -> str:
+    """Write a time, which has a zone, as a manifest does: in UTC, to the second."""
+    return moment.astimezone(dt.UTC).strftime(_TIME)
+
+
 FractionText = Annotated[str, AfterValidator(_is_fraction)]
+TimeText = Annotated[str, AfterValidator(_is_time)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Certificate = Annotated[str, AfterValidator(_is_pem)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -78,7 +109,7 @@ class Mechanism(Frozen):
     delta: str
     rho: FractionText
     alpha: FractionText
-    rounds: Annotated[int, Field(ge=1)] | None
+    rounds: Annotated[int, Field(ge=1)] | None = None
     max_model_mb: FractionText
     seed: int
 
@@ -93,9 +124,21 @@ class Member(Frozen):
 class PartyEntry(Member):
     """One compute party: its API's URL, its link to the peers, its pinned certificate."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https://[^/\s]+$")]
+    url: Annotated[
+        str, StringConstraints(pattern=r"^https://[^/\s]+$"), AfterValidator(_is_address)
+    ]
     host: str
     port: Port
+
+    @property
+    def https_host(self) -> str:
+        """Return the host of the API's URL, an IPv6 address without its brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def https_port(self) -> int:
+        """Return the port of the API's URL."""
+        return urlsplit(self.url).port or _HTTPS_PORT
 
 
 @dataclass(frozen=True)
@@ -112,10 +155,11 @@ class Manifest(Frozen):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
     protocol: Literal["distaim/1"]
+    expires: TimeText
     table_schema: Annotated[dict[str, Any], Field(alias="schema")]
     workload: str
     cliques: list[list[str]]
-    max_cells: Annotated[int, Field(ge=1)] | None
+    max_cells: Annotated[int, Field(ge=1)] | None = None
     mechanism: Mechanism
     n_max: Annotated[int, Field(ge=1, lt=2**31)]
     y_max: Annotated[int, Field(ge=1, lt=2**31)]
@@ -164,6 +208,11 @@ class Manifest(Frozen):
     def digest(self) -> str:
         """Return the SHA-256 of the canonical bytes as hex."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+    @property
+    def end(self) -> dt.datetime:
+        """Return when the manifest expires; nothing is started or frozen from then on."""
+        return dt.datetime.strptime(self.expires, _TIME).replace(tzinfo=dt.UTC)
 
     @property
     def run(self) -> str:
@@ -242,6 +291,18 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} does not hold a table of settings at its top")
     return raw
+
+
+def own_role(manifest: Manifest, certificate_pem: str) -> Role:
+    """Return the role of the owner of a certificate; IdentityError if it has none."""
+    role = manifest.roles().get(fingerprint(certificate_pem))
+    if role is None:
+        raise IdentityError(
+            f"the certificate {fingerprint(certificate_pem)[:16]}... is not in manifest "
+            f"{manifest.run}; use the one that was sent in for it, or have the manifest changed",
+            run=manifest.run,
+        )
+    return role
 
 
 def describe(what: str, error: ValidationError) -> str:
