@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from parties.errors import IdentityError, RequestRefused
+from parties.errors import IdentityError, ManifestDiffers, RequestRefused
 from parties.failures import http_status, to_body
-from parties.manifest import Role
+from parties.manifest import Role, program_version
 from parties.messages import MANIFEST_HEADER, SMALL_BODY
 from parties.party_job import PartyJob
 from parties.server import capped_body, capped_chunks, client_fingerprint
@@ -37,6 +37,7 @@ class PartyApi:
         return [
             Route("/healthz", self._guarded(self._health), methods=["GET"]),
             Route("/v1/status", self._guarded(self._status), methods=["GET"]),
+            Route("/v1/manifest", self._guarded(self._manifest), methods=["GET"]),
             Route("/v1/uploads/{holder}", self._guarded(self._upload), methods=["PUT"]),
             Route("/v1/freeze", self._guarded(self._freeze), methods=post),
             Route("/v1/select/{request_id}", self._guarded(self._select), methods=post),
@@ -68,9 +69,9 @@ class PartyApi:
             )
         named = request.headers.get(MANIFEST_HEADER, "none")
         if kind is not None and named != self._job.manifest.digest:
-            raise RequestRefused(
+            raise ManifestDiffers(
                 f"the request names manifest {named[:12]}, this party works on "
-                f"{self._job.manifest.run}; take the manifest that all parties agreed on",
+                f"{self._job.manifest.run}; take the manifest that all parties approved",
                 party=self._job.pid,
             )
         return role
@@ -78,11 +79,16 @@ class PartyApi:
     async def _health(self, request: Request) -> Response:
         self._role(request)
         healthy = self._job.state != "failed"
-        return JSONResponse({"healthy": healthy}, 200 if healthy else 503)
+        body = {"healthy": healthy, "version": program_version()}
+        return JSONResponse(body, 200 if healthy else 503)
 
     async def _status(self, request: Request) -> Response:
         self._role(request)
         return JSONResponse(self._job.status().model_dump())
+
+    async def _manifest(self, request: Request) -> Response:
+        self._role(request)
+        return Response(self._job.manifest.canonical_bytes(), media_type=_JSON)
 
     async def _upload(self, request: Request) -> Response:
         role = self._role(request, "holder")
@@ -94,7 +100,7 @@ class PartyApi:
         upload = request.headers.get("X-Upload", "")
         if len(upload) != 64 or not set(upload) <= set("0123456789abcdef"):
             raise RequestRefused("an upload needs its id, 64 hex digits, in the X-Upload header")
-        chunks = capped_chunks(request, self._job.uploads.body_size)
+        chunks = capped_chunks(request, self._job.record.uploads.body_size)
         receipt = await self._job.upload(holder, upload, chunks)
         return JSONResponse(receipt.model_dump())
 

@@ -3,21 +3,28 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from parties.errors import ConfigError
 
+SIGNATURE = "signature"
+"""The key of a signed line's signature."""
+
 
 class HashChain:
     """A file of JSON lines; `head` is the SHA-256 over the last line (the start text at first).
 
-    Each line is on disk (fsync) when `append` returns. An existing file is read and checked;
-    ConfigError if a line does not follow from the one before.
+    Each line is on disk (fsync) when `append` returns. With `sign`, a line also has a signature,
+    over all the rest of it. An existing file is read and checked; ConfigError if a line does not
+    follow from the one before. A last line without an end, which a crash has cut off before
+    anybody could rely on it, is removed.
     """
 
-    def __init__(self, path: Path, start: str) -> None:
-        self.head = hashlib.sha256(start.encode()).hexdigest()
+    def __init__(self, path: Path, start: str, sign: Callable[[bytes], str] | None = None) -> None:
+        self.head = first_head(start)
+        self._sign = sign
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -26,7 +33,10 @@ class HashChain:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry and wait until it is on disk."""
-        line = _line(self.head, entry)
+        raw = {"previous": self.head, **entry}
+        if self._sign is not None:
+            raw[SIGNATURE] = self._sign(canonical(raw))
+        line = canonical(raw)
         self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -37,17 +47,21 @@ class HashChain:
         self._file.close()
 
     def _follow(self, line: bytes, entry: dict[str, Any]) -> None:
-        self.head = hashlib.sha256(line).hexdigest()
+        self.head = head_after(line)
         self.entries.append(entry)
 
     def _replay(self, path: Path) -> None:
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            os.truncate(path, len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 entry = json.loads(line)
                 previous = entry.pop("previous")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}, line {number}, is not an entry of the chain") from error
-            if previous != self.head or line != _line(previous, entry):
+            if previous != self.head or line != canonical({"previous": previous, **entry}):
                 raise ConfigError(
                     f"{path}, line {number}, does not follow from the line before: the file was "
                     "changed or belongs to another job; restore it, or start a new job"
@@ -55,6 +69,16 @@ class HashChain:
             self._follow(line, entry)
 
 
-def _line(previous: str, entry: dict[str, Any]) -> bytes:
-    raw = {"previous": previous, **entry}
+def first_head(start: str) -> str:
+    """Return the head of a chain without lines."""
+    return hashlib.sha256(start.encode()).hexdigest()
+
+
+def head_after(line: bytes) -> str:
+    """Return the head of a chain that ends with a line (without its end-of-line byte)."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def canonical(raw: dict[str, Any]) -> bytes:
+    """Return the one way in which a line is written."""
     return json.dumps(raw, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

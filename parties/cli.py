@@ -1,15 +1,12 @@
 """The `distaim` command. Errors say what happened, why, and what to do; no tracebacks.
 
-Exit codes: 0 done; 1 a fault of this program; 2 input or options that cannot be used; 3 the
-privacy budget does not pay for what was asked; 4 a party or peer failed; 5 a party or peer broke
-the protocol, or showed a wrong identity; 130 interrupted.
+Exit codes: 0 done; 1 a fault of this program, or a command that checks has found something; 2 input
+or options that cannot be used; 3 the privacy budget does not pay for what was asked; 4 a party or
+peer failed; 5 a party or peer broke the protocol, or showed a wrong identity; 130 interrupted.
 """
 
 import json
 import os
-import sys
-import traceback
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import typer
 
-from aim_core.errors import AimError
-from mpc.errors import MpcError
-from parties.errors import ConfigError, PartyError
-from parties.failures import EXIT_INTERNAL, exit_code, to_body
-
-EXIT_INTERRUPTED = 130
+from parties.cli_audit import app as audits
+from parties.cli_common import EngineKind, EstimatorKind, Json, NoiseKind, guarded, parse_rounds
+from parties.cli_roles import app as roles
+from parties.cli_sites import app as sites
+from parties.errors import ConfigError
 
 app = typer.Typer(
     name="distaim",
@@ -34,6 +30,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(sites)
+app.add_typer(roles)
+app.add_typer(audits)
 
 
 class OracleKind(StrEnum):
@@ -43,37 +42,10 @@ class OracleKind(StrEnum):
     PLAINTEXT = "plaintext"
 
 
-class EstimatorKind(StrEnum):
-    """Which program fits the model."""
-
-    NUMPY = "numpy"
-    MBI = "mbi"
-
-
-class NoiseKind(StrEnum):
-    """How the noise is made."""
-
-    DEALERS = "dealers"
-    JOINT = "joint"
-
-
-class EngineKind(StrEnum):
-    """Which secure engine the compute parties run."""
-
-    REPLICATED = "replicated"
-    SHAMIR = "shamir"
-
-
 class SplitKind(StrEnum):
     """How rows are dealt to the simulated holders."""
 
     IID = "iid"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
-ConfigFile = Annotated[Path, typer.Option("--config", help="This site's settings, TOML or JSON.")]
-ErrorFile = Annotated[Path | None, typer.Option("--error-file", hidden=True)]
-FollowParent = Annotated[bool, typer.Option("--follow-parent", hidden=True)]
 
 
 @app.command("run")
@@ -118,8 +90,8 @@ def run_command(
     as_json: Json = False,
 ) -> None:
     """Run everything on this machine: parties, holders and estimator as separate processes."""
-    from parties.run import run  # noqa: PLC0415 - the other commands need not wait for it
-    from parties.run_options import RunOptions  # noqa: PLC0415
+    from parties.run import run  # the other commands need not wait for it
+    from parties.run_options import RunOptions
 
     options = RunOptions(
         out=out,
@@ -130,7 +102,7 @@ def run_command(
         workload=workload,
         max_cells=max_cells,
         max_model_mb=max_model_mb,
-        rounds=_rounds(rounds),
+        rounds=parse_rounds(rounds),
         parties=parties,
         threshold=threshold,
         holders=holders,
@@ -142,7 +114,7 @@ def run_command(
         rows=rows,
         seed=seed,
     )
-    _guarded(lambda: _print_summary(run(options), out, as_json), as_json)
+    guarded(lambda: _print_summary(run(options), out, as_json), as_json)
 
 
 @app.command("schema")
@@ -153,7 +125,7 @@ def schema_command(
     as_json: Json = False,
 ) -> None:
     """Draft a schema from a table; what it takes from the data is marked as not private."""
-    from aim_core.draft import draft_schema  # noqa: PLC0415 - pandas is slow to load
+    from aim_core.draft import draft_schema  # pandas is slow to load
 
     def draft() -> None:
         if out is not None and out.exists():
@@ -170,112 +142,12 @@ def schema_command(
         for name, reason in drafted.dropped.items():
             typer.echo(f"column {name} is left out: {reason}", err=True)
 
-    _guarded(draft, as_json)
-
-
-@app.command("party")
-def party_command(
-    config: ConfigFile,
-    error_file: ErrorFile = None,
-    follow_parent: FollowParent = False,
-    as_json: Json = False,
-) -> None:
-    """Run one compute party until its job ends."""
-    from parties.compute_party import run_party  # noqa: PLC0415 - only this role needs it
-    from parties.config import load_party_config  # noqa: PLC0415
-
-    _begin_child(follow_parent)
-    _guarded(lambda: run_party(load_party_config(config)), as_json, error_file)
-
-
-@app.command("submit")
-def submit_command(
-    config: ConfigFile,
-    error_file: ErrorFile = None,
-    follow_parent: FollowParent = False,
-    as_json: Json = False,
-) -> None:
-    """Share a holder's table among the compute parties."""
-    from parties.config import load_holders_config  # noqa: PLC0415 - only this role needs it
-    from parties.holder import submit  # noqa: PLC0415
-
-    def share() -> None:
-        typer.echo(json.dumps({"upload_bytes": submit(load_holders_config(config))}))
-
-    _begin_child(follow_parent)
-    _guarded(share, as_json, error_file)
-
-
-@app.command("job")
-def job_command(
-    config: ConfigFile,
-    error_file: ErrorFile = None,
-    follow_parent: FollowParent = False,
-    as_json: Json = False,
-) -> None:
-    """Drive one job as the estimator; events are printed as JSON lines."""
-    from parties.config import load_estimator_config  # noqa: PLC0415 - only this role needs it
-    from parties.estimator import run_job  # noqa: PLC0415
-
-    def emit(event: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-    _begin_child(follow_parent)
-    _guarded(lambda: run_job(load_estimator_config(config), emit), as_json, error_file)
+    guarded(draft, as_json)
 
 
 def main() -> None:
     """Run the command line; the script `distaim` and `python -m parties` begin here."""
     app()
-
-
-def _begin_child(follow_parent: bool) -> None:
-    if follow_parent:
-        from parties.processes import follow_parent as follow  # noqa: PLC0415 - children only
-
-        follow()
-
-
-def _guarded(action: Callable[[], None], as_json: bool, error_file: Path | None = None) -> None:
-    """Run a command's action; turn its error into a text and an exit code."""
-    try:
-        action()
-    except KeyboardInterrupt:
-        typer.echo("distaim: interrupted; all its processes have been stopped", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an exit code
-        body = to_body(error)
-        if error_file is not None:
-            error_file.write_text(body.model_dump_json(), "utf-8")
-        if exit_code(error) == EXIT_INTERNAL:
-            traceback.print_exception(error)
-        if as_json:
-            typer.echo(body.model_dump_json(), err=True)
-        else:
-            typer.echo(f"distaim: {_text(error)}", err=True)
-        sys.exit(exit_code(error))
-
-
-def _text(error: Exception) -> str:
-    if not isinstance(error, AimError | MpcError | PartyError):
-        return "an internal error, see above; please report it"
-    where = [
-        f"{name} {value}"
-        for name in ("party", "round")
-        if (value := getattr(error, name, None)) is not None
-    ]
-    return f"{error}" + (f" ({', '.join(where)})" if where else "")
-
-
-def _rounds(text: str) -> int | None:
-    if text == "adaptive":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(
-            f"{text!r} is neither adaptive nor a number", param_hint="--rounds"
-        )
-    return int(text)
 
 
 def _print_summary(summary: dict[str, Any], out: Path, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """The client of a compute party's API, as holders and the estimator use it."""
 
+import json
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -9,9 +10,10 @@ import httpx
 from pydantic import ValidationError
 
 from parties.certificates import Identity
-from parties.errors import PartyUnreachable
+from parties.errors import ManifestDiffers, PartyUnreachable
 from parties.failures import from_body
 from parties.manifest import Manifest
+from parties.manifest_fields import differing_fields, field_hashes, name_fields
 from parties.messages import MANIFEST_HEADER, ErrorBody, Status, parse
 from parties.tls import client_context
 
@@ -30,6 +32,7 @@ class PartyClient:
 
     def __init__(self, manifest: Manifest, pid: int, identity: Identity, timeout: float) -> None:
         self.pid = pid
+        self._manifest = manifest
         self._entry = manifest.parties[pid]
         self._client = httpx.Client(
             base_url=self._entry.url,
@@ -51,8 +54,11 @@ class PartyClient:
         self._client.close()
 
     def status(self) -> Status:
-        """Ask for the party's state."""
-        return parse(Status, self._request("GET", "/v1/status"))
+        """Ask for the party's state; ManifestDiffers names the fields if it works on another."""
+        status = parse(Status, self._request("GET", "/v1/status"))
+        if status.manifest != self._manifest.digest:
+            raise self._difference()
+        return status
 
     def post(self, path: str, body: bytes) -> bytes:
         """Send a request of the estimator and return the answer's body."""
@@ -98,7 +104,8 @@ class PartyClient:
                 ) from error
             if response.status_code == httpx.codes.OK:
                 return response.content
-            raise self._error(response)
+            answer = self._error(response)
+            raise self._difference() if isinstance(answer, ManifestDiffers) else answer
         raise AssertionError("unreachable")
 
     def _error(self, response: httpx.Response) -> Exception:
@@ -110,6 +117,18 @@ class PartyClient:
                 "reason; is another program listening at its address?",
                 party=self.pid,
             )
+
+    def _difference(self) -> ManifestDiffers:
+        """Say in which fields the party's manifest differs from this site's."""
+        raw = json.loads(self._request("GET", "/v1/manifest"))
+        theirs = Manifest.parse(raw if isinstance(raw, dict) else {})
+        paths = differing_fields(field_hashes(theirs), field_hashes(self._manifest))
+        return ManifestDiffers(
+            f"compute party {self.pid} works on manifest {theirs.run}, this site on "
+            f"{self._manifest.run}; they differ in {name_fields(paths)}; take the file that all "
+            "parties approved",
+            party=self.pid,
+        )
 
 
 class BodyFile:

@@ -1,34 +1,36 @@
 """A compute party's process: the API, the links to the peers, and the job between them."""
 
 import asyncio
-import importlib.metadata
+import datetime as dt
+import sys
 
-from mpc.errors import MpcError
-from mpc.session import Session, open_session
-from mpc.transport import Endpoint, Identity
 from parties.api import make_app
+from parties.approval import expiry_warnings, load_approved_manifest
 from parties.certificates import fingerprint
 from parties.config import PartyConfig
-from parties.engine import MpcEngine, manifest_budget, upload_format
+from parties.engine import manifest_budget, upload_format
 from parties.errors import ConfigError, IdentityError
-from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
+from parties.manifest import Manifest, PublicInputs, public_inputs
 from parties.mechanism import Budget
 from parties.party_job import PartyJob
 from parties.server import ApiServer
+from parties.sessions import PeerSessions
+from parties.status_page import HOST, make_status_app
 from parties.tls import server_context
 
 
 def run_party(config: PartyConfig) -> None:
-    """Serve one job until the estimator finishes it.
+    """Serve one job until the estimator finishes it; started again, go on with it.
 
     Raises the error that ended the job otherwise: MpcError for a peer that was lost or broke the
-    protocol, ConfigError for settings that cannot work. Ledger and transcript stay as they are.
+    protocol, ConfigError for settings that cannot work. The state on disk stays as it is.
     """
-    manifest = load_manifest(config.manifest)
+    manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
     _check_place(config, manifest)
+    for text in expiry_warnings(manifest, dt.datetime.now(dt.UTC)):
+        sys.stderr.write(f"distaim: warning: {text}\n")
     budget = manifest_budget(manifest, inputs)
-    config.state.mkdir(parents=True, exist_ok=True)
     asyncio.run(_serve(config, manifest, inputs, budget))
 
 
@@ -37,75 +39,36 @@ async def _serve(
 ) -> None:
     form = upload_format(manifest, inputs)
     job = PartyJob(config, manifest, inputs, form.body_size(config.pid), budget)
+    refusal = job.record.refusal()
+    if refusal is not None:
+        job.close()
+        raise refusal
     context = server_context(config.identity, manifest.clients())
-    server = ApiServer(make_app(job), config.host, config.https_port, context)
+    servers = [ApiServer(make_app(job), config.host, config.https_port, context)]
+    if config.status_port is not None:
+        servers.append(ApiServer(make_status_app(job), HOST, config.status_port, None))
     try:
-        await server.start()
-    except OSError as error:
-        raise ConfigError(f"{error}; change https_port in the party's config") from error
-    try:
-        await _run_session(config, manifest, inputs, job)
-        if job.state == "failed":
-            # long enough for the estimator to be told why
-            await asyncio.sleep(config.finish_timeout)
+        for server in servers:
+            await _listen(server)
+        await PeerSessions(config, manifest, inputs, job).run()
+        # long enough for the estimator to be told why, or to ask again for what it missed
+        failed = job.state == "failed"
+        await asyncio.sleep(config.finish_timeout if failed else config.linger_seconds)
+        if failed:
             raise job.failure()
     finally:
-        await server.stop()
+        for server in servers:
+            await server.stop()
         job.close()
 
 
-async def _run_session(
-    config: PartyConfig, manifest: Manifest, inputs: PublicInputs, job: PartyJob
-) -> None:
-    """Meet the peers and wait until the job has ended, well or not."""
+async def _listen(server: ApiServer) -> None:
     try:
-        session = await _open(config, manifest)
-    except (MpcError, OSError) as error:
-        job.fail(error if isinstance(error, MpcError) else ConfigError(_port_text(config, error)))
-        return
-    job.connected(MpcEngine(session, manifest, inputs))
-    ended = asyncio.create_task(job.ended.wait())
-    failure = session.network.failure
-    failure.add_done_callback(lambda _: ended.cancel())
-    await asyncio.wait({ended})
-    if failure.done() and job.state != "done":
-        job.fail(failure.result())
-    if job.state == "failed":
-        session.network.abort(_as_mpc_error(job.failure(), config.pid))
-    else:
-        await _close(session, config.finish_timeout)
-
-
-async def _open(config: PartyConfig, manifest: Manifest) -> Session:
-    endpoints = [
-        Endpoint(pid, party.host, party.port, party.certificate.encode())
-        for pid, party in enumerate(manifest.parties)
-    ]
-    return await open_session(
-        config.pid,
-        manifest.threshold,
-        endpoints,
-        Identity(config.certificate, config.key),
-        (config.host, config.mpc_port),
-        {"manifest": manifest.digest, "version": importlib.metadata.version("distaim")},
-        connect_seconds=config.connect_timeout,
-    )
-
-
-async def _close(session: Session, timeout: float) -> None:
-    """Close together with the peers; the job is done, so a peer that is gone is no failure."""
-    try:
-        await asyncio.wait_for(session.close(), timeout)
-    except (MpcError, TimeoutError):
-        session.network.close()
-
-
-def _as_mpc_error(error: Exception, pid: int) -> MpcError:
-    return error if isinstance(error, MpcError) else MpcError("this party stopped the job", pid)
-
-
-def _port_text(config: PartyConfig, error: OSError) -> str:
-    return f"cannot listen for peers on {config.host}:{config.mpc_port} ({error}); change mpc_port"
+        await server.start()
+    except OSError as error:
+        raise ConfigError(
+            f"{error}; change https_port or status_port in the party's config"
+        ) from error
 
 
 def _check_place(config: PartyConfig, manifest: Manifest) -> None:

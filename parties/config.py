@@ -20,10 +20,17 @@ def _positive(value: float) -> float:
     return value
 
 
+def _not_negative(value: float) -> float:
+    if value < 0:
+        raise ValueError("a time must be 0 seconds or more")
+    return value
+
+
 PathText = Annotated[Path, BeforeValidator(_as_path)]
 ConfigType = TypeVar("ConfigType", bound=Frozen)
 
 Seconds = Annotated[float, AfterValidator(_positive)]
+Patience = Annotated[float, AfterValidator(_not_negative)]
 
 
 class SiteConfig(Frozen):
@@ -41,7 +48,11 @@ class SiteConfig(Frozen):
 
 
 class PartyConfig(SiteConfig):
-    """A compute party: where it listens, where its state stands, how long it waits."""
+    """A compute party: where it listens, where its state stands, how long it waits.
+
+    `reconnect_seconds` is how long it waits for peers that were lost; with 0 a lost peer ends the
+    job. `linger_seconds` is how long a finished party goes on to answer repeated requests.
+    """
 
     pid: Annotated[int, Field(ge=0, le=6)]
     host: str = "127.0.0.1"
@@ -51,6 +62,9 @@ class PartyConfig(SiteConfig):
     transcript: PathText
     connect_timeout: Seconds = 120.0
     finish_timeout: Seconds = 3.0
+    reconnect_seconds: Patience = 3600.0
+    linger_seconds: Patience = 600.0
+    status_port: Port | None = None
 
 
 class HolderMember(Frozen):
@@ -62,11 +76,15 @@ class HolderMember(Frozen):
 
 
 class HoldersConfig(Frozen):
-    """The site of one data holder, or of several simulated ones that share a table."""
+    """The site of one data holder, or of several simulated ones that share a table.
+
+    `outbox` has the shares until all parties have them; `receipts` is where receipts are kept.
+    """
 
     manifest: PathText
     table: PathText
     outbox: PathText
+    receipts: PathText | None = None
     members: Annotated[list[HolderMember], Field(min_length=1)]
     split: Literal["iid"] = "iid"
     seed: int = 0
@@ -75,15 +93,22 @@ class HoldersConfig(Frozen):
 
 
 class EstimatorConfig(SiteConfig):
-    """The estimator: what it fits with, how many rows it draws, where the results go."""
+    """The estimator: what it fits with, how many rows it draws, where the results go.
+
+    `outage_seconds` is how long it waits for parties that were lost, 0 for not at all. `table` is
+    where the synthetic table goes as CSV, if it is wanted here.
+    """
 
     estimator: Literal["numpy", "mbi"] = "numpy"
     rows: Annotated[int, Field(ge=1)] | None = None
     sample_seed: int = 0
     out: PathText
+    transcript: PathText
     connect_timeout: Seconds = 120.0
     collect_timeout: Seconds = 3600.0
     request_timeout: Seconds = 600.0
+    outage_seconds: Patience = 3600.0
+    table: PathText | None = None
 
 
 def load_party_config(path: Path) -> PartyConfig:

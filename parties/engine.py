@@ -1,6 +1,7 @@
 """The secure engine of a job, with the sizes and the noise that the manifest implies."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -77,23 +78,39 @@ def upload_format(manifest: Manifest, inputs: PublicInputs) -> UploadFormat:
 
 
 class MpcEngine:
-    """A `party_job.Engine` over an open session with the peers."""
+    """A `party_job.Engine` over an open session with the peers.
 
-    def __init__(self, session: Session, manifest: Manifest, inputs: PublicInputs) -> None:
-        access = access_structure(manifest)
+    The noise is the manifest's, unless a rehearsal hands in another source.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        manifest: Manifest,
+        inputs: PublicInputs,
+        noise: NoiseSource | None = None,
+    ) -> None:
+        source = noise or make_noise(manifest.noise, access_structure(manifest))
         parameters = ring_parameters(manifest)
         self.noise = manifest_noise(manifest)
         self.fraction_bits = parameters.fraction_bits
         self._session, self._inputs = session, inputs
         self._format = upload_format(manifest, inputs)
         self._n_max, self._count_bits = parameters.n_max, parameters.count_bits
-        self._job = _make_job(
-            manifest.engine, session, parameters, make_noise(manifest.noise, access)
-        )
+        self._job = _make_job(manifest.engine, session, parameters, source)
 
-    async def agree(self, label: str, digest: bytes) -> None:
-        """Compare a hash with all peers; ProtocolViolation if one differs."""
-        await self._session.agree(label, digest)
+    async def agree(self, label: str, values: Mapping[str, bytes]) -> None:
+        """Compare named public values with all peers; ProtocolViolation names who differs."""
+        await self._session.agree_all(label, values)
+
+    async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
+        """Tell all peers a public value and return everybody's."""
+        return await self._session.publish(label, value)
+
+    def heard(self) -> dict[int, float]:
+        """Return for how many seconds each peer has been silent."""
+        now = time.monotonic()
+        return {pid: now - link.last_heard for pid, link in self._session.network.links.items()}
 
     async def load(self, uploads: Mapping[str, Path]) -> None:
         """Sum the uploads, check the sums, project to all candidates, prepare the cells' bits.
@@ -179,7 +196,7 @@ def _make_job(
 ) -> "SecureJob | ShamirJob":
     if engine == "replicated":
         return SecureJob(session, parameters, noise)
-    from mpc.shamir import ShamirJob  # noqa: PLC0415 - loads MPyC, which only this engine needs
+    from mpc.shamir import ShamirJob  # loads MPyC, which only this engine needs
 
     return ShamirJob(session, parameters, noise)
 

@@ -14,19 +14,20 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from aim_core.aim import AimSettings, Measure, Select
+from aim_core.aim import AimSettings, Lost, Measure, Select
+from mpc.errors import MpcError
+from parties.approval import load_approved_manifest
 from parties.client import PartyClient
 from parties.config import EstimatorConfig
 from parties.engine import manifest_noise
-from parties.errors import AnswersDiffer, JobFailed, PartyUnreachable
+from parties.errors import AnswersDiffer, ChargeLost, JobFailed, NotReady, PartyUnreachable
 from parties.manifest import (
     Manifest,
     PublicInputs,
-    load_manifest,
     parse_fraction,
     public_inputs,
 )
-from parties.mechanism import Emit, run_mechanism
+from parties.mechanism import Emit, Outcome, environment, run_mechanism
 from parties.messages import (
     FinishAnswer,
     FreezeRequest,
@@ -38,10 +39,15 @@ from parties.messages import (
     pack,
     parse,
 )
+from parties.recovery import may_come_back
+from parties.signatures import Signer
+from parties.transcript import Transcript, values_digest
+from parties.transcript_entries import Drive, Failed, Result
 
-Result = TypeVar("Result")
+Reply = TypeVar("Reply")
 
 _POLL_SECONDS = 0.2
+_OUTAGE_POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
 """How long the other parties may take to say what went wrong after one has failed."""
 
@@ -49,28 +55,47 @@ _PATIENCE_SECONDS = 30.0
 def run_job(config: EstimatorConfig, emit: Emit) -> None:
     """Run one job to its end and write `codes.npy` and `results.json` into the out folder.
 
+    A job that was stopped is run again in the same way: the mechanism is deterministic, so it asks
+    what was asked before, under the same ids, and the parties repeat their answers at no cost.
+
     Raises what the parties answer with, AnswersDiffer if they contradict each other, and
     PartyUnreachable for one that cannot be reached.
     """
-    manifest = load_manifest(config.manifest)
+    results = config.out / "results.json"
+    if results.exists():
+        emit({"event": "done", "text": f"the job is done, its results are in {config.out}"})
+        return
+    manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
     config.out.mkdir(parents=True, exist_ok=True)
-    with MpcOracle(manifest, inputs, config) as oracle:
-        started = time.perf_counter()
-        holders = oracle.collect(emit)
-        collect_seconds = time.perf_counter() - started
-        outcome = run_mechanism(
-            aim_settings(manifest),
-            inputs.workload,
-            manifest_noise(manifest),
-            estimator_name=config.estimator,
-            oracle=oracle,
-            n_rows=config.rows,
-            sample_seed=config.sample_seed,
-            emit=emit,
-        )
-        reports = oracle.finish()
+    transcript = Transcript(config.transcript, _first_line(manifest, config), Signer(config.key))
+    try:
+        with MpcOracle(manifest, inputs, config, emit) as oracle:
+            started = time.perf_counter()
+            holders = oracle.collect()
+            collect_seconds = time.perf_counter() - started
+            outcome = run_mechanism(
+                aim_settings(manifest),
+                inputs.workload,
+                manifest_noise(manifest),
+                estimator_name=config.estimator,
+                oracle=oracle,
+                n_rows=config.rows,
+                sample_seed=config.sample_seed,
+                emit=emit,
+            )
+            reports = oracle.finish()
+        if not any(entry["event"] == "result" for entry in transcript.entries):
+            transcript.write(_last_line(config, outcome, reports))
+    except Exception as error:
+        transcript.write(Failed(error=type(error).__name__, text=str(error)[:2000]))
+        raise
+    finally:
+        transcript.close()
     np.save(config.out / "codes.npy", outcome.codes, allow_pickle=False)
+    if config.table is not None:
+        table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
+        table.to_csv(config.table, index=False)
     seconds = {**outcome.facts["seconds"], **_step_seconds(reports), "collect": collect_seconds}
     facts = {
         **outcome.facts,
@@ -78,7 +103,29 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
         "holders": holders,
         "parties": [report.model_dump() for report in reports],
     }
-    (config.out / "results.json").write_text(json.dumps(facts), "utf-8")
+    part = results.with_suffix(".part")
+    part.write_text(json.dumps(facts), "utf-8")
+    part.replace(results)  # the last step: what is there is whole
+
+
+def _first_line(manifest: Manifest, config: EstimatorConfig) -> Drive:
+    return Drive(
+        manifest=manifest.digest,
+        name=manifest.estimator.name,
+        estimator=config.estimator,
+        environment=environment(),
+    )
+
+
+def _last_line(config: EstimatorConfig, outcome: Outcome, reports: list[FinishAnswer]) -> Result:
+    return Result(
+        rows=len(outcome.codes),
+        sample_seed=config.sample_seed,
+        codes=values_digest(outcome.codes),
+        rho_spent=outcome.facts["rho_spent_exact"],
+        ledger=reports[0].ledger_head,
+        transcripts=[report.transcript_head for report in reports],
+    )
 
 
 def aim_settings(manifest: Manifest) -> AimSettings:
@@ -98,14 +145,18 @@ def aim_settings(manifest: Manifest) -> AimSettings:
 class MpcOracle:
     """Answers AIM's requests by asking all compute parties at once; their answers must agree."""
 
-    def __init__(self, manifest: Manifest, inputs: PublicInputs, config: EstimatorConfig) -> None:
+    def __init__(
+        self, manifest: Manifest, inputs: PublicInputs, config: EstimatorConfig, emit: Emit
+    ) -> None:
         self._manifest, self._config, self._inputs = manifest, config, inputs
+        self._emit = emit
         self._place = {clique: place for place, clique in enumerate(inputs.candidates)}
         self._clients = [
             PartyClient(manifest, pid, config.identity, config.request_timeout)
             for pid in range(manifest.n_parties)
         ]
-        self._pool = ThreadPoolExecutor(manifest.n_parties)
+        # requests to a party that hangs keep their threads until they time out
+        self._pool = ThreadPoolExecutor(4 * manifest.n_parties)
 
     def __enter__(self) -> Self:
         return self
@@ -120,15 +171,15 @@ class MpcOracle:
         for client in self._clients:
             client.__exit__(kind, error, traceback)
 
-    def collect(self, emit: Emit) -> list[str]:
+    def collect(self) -> list[str]:
         """Wait for the uploads, freeze them, and return the holders that take part."""
-        uploads = self._wait_for_uploads(emit)
+        uploads = self._wait_for_uploads()
         body = FreezeRequest(uploads=uploads).model_dump_json().encode()
-        emit({"event": "freeze", "holders": len(uploads)})
+        self._emit({"event": "freeze", "holders": len(uploads)})
         self._ask("/v1/freeze", body)
         return list(uploads)
 
-    def select(self, request: Select) -> int:
+    def select(self, request: Select) -> int | Lost:
         """Return the parties' choice; AnswersDiffer if they do not say the same."""
         widths, payload = encode_counts(request.model_counts)
         header = SelectRequest(
@@ -139,13 +190,16 @@ class MpcOracle:
             widths=widths,
         )
         body = pack(header.model_dump(), payload)
-        answers = self._ask(f"/v1/select/select-{request.round}", body)
+        try:
+            answers = self._ask(f"/v1/select/{_request_id(request)}", body)
+        except ChargeLost:
+            return Lost()
         index = parse(SelectAnswer, _same(answers, request.round)).index
         if index >= len(request.candidates):
             raise AnswersDiffer("the parties chose a candidate that was not asked for")
         return index
 
-    def measure(self, request: Measure) -> list[np.ndarray]:
+    def measure(self, request: Measure) -> list[np.ndarray] | Lost:
         """Return the noisy marginals; AnswersDiffer if the parties do not say the same."""
         message = MeasureRequest(
             round=request.round,
@@ -153,7 +207,10 @@ class MpcOracle:
             sigma2=str(Fraction(request.sigma2)),
         )
         body = message.model_dump_json().encode()
-        answers = self._ask(f"/v1/measure/measure-{request.round}", body)
+        try:
+            answers = self._ask(f"/v1/measure/{_request_id(request)}", body)
+        except ChargeLost:
+            return Lost()
         sizes = [self._inputs.domain.n_cells(clique) for clique in request.cliques]
         return decode_marginals(_same(answers, request.round), sizes)
 
@@ -164,19 +221,21 @@ class MpcOracle:
             raise AnswersDiffer("the parties' ledgers differ; have their transcripts audited")
         return reports
 
-    def _wait_for_uploads(self, emit: Emit) -> dict[str, str]:
+    def _wait_for_uploads(self) -> dict[str, str]:
         deadline = time.monotonic() + self._config.collect_timeout
         n_seen = -1
         while True:
-            statuses = self._at_all(lambda c: c.wait_ready(self._config.connect_timeout))
+            statuses = self._at_all(lambda c: c.wait_ready(self._ready_seconds))
             for status in statuses:
                 if status.state == "failed":
                     raise JobFailed(f"compute party {status.party} has failed", party=status.party)
+                if status.inputs is not None:
+                    return dict(sorted(status.inputs.items()))  # this job was begun before
             common = set.intersection(*(set(status.uploads.items()) for status in statuses))
             if len(common) != n_seen:
                 n_seen = len(common)
                 holders = len(self._manifest.holders)
-                emit({"event": "uploads", "uploads": n_seen, "holders": holders})
+                self._emit({"event": "uploads", "uploads": n_seen, "holders": holders})
             late = time.monotonic() > deadline
             if n_seen == len(self._manifest.holders) or (late and self._enough(n_seen)):
                 return dict(sorted(common))
@@ -191,10 +250,27 @@ class MpcOracle:
     def _enough(self, n_holders: int) -> bool:
         return n_holders >= self._manifest.min_holders
 
-    def _ask(self, path: str, body: bytes) -> list[bytes]:
-        return self._at_all(lambda client: client.post(path, body))
+    @property
+    def _ready_seconds(self) -> float:
+        return max(self._config.connect_timeout, self._config.outage_seconds)
 
-    def _at_all(self, action: Callable[[PartyClient], Result]) -> list[Result]:
+    def _ask(self, path: str, body: bytes) -> list[bytes]:
+        """Ask all parties; while one of them is away, wait and ask again, under the same id."""
+        deadline: float | None = None
+        while True:
+            try:
+                return self._at_all(lambda client: client.post(path, body))
+            except (NotReady, PartyUnreachable, MpcError) as error:
+                now = time.monotonic()
+                deadline = now + self._config.outage_seconds if deadline is None else deadline
+                may_end = isinstance(error, NotReady | PartyUnreachable) or may_come_back(error)
+                if not may_end or now >= deadline:
+                    raise
+                self._emit({"event": "waiting", "text": f"waiting for the parties: {error}"})
+            time.sleep(_OUTAGE_POLL_SECONDS)
+            self._at_all(lambda c: c.wait_ready(self._ready_seconds))
+
+    def _at_all(self, action: Callable[[PartyClient], Reply]) -> list[Reply]:
         futures = [self._pool.submit(action, client) for client in self._clients]
         _, waiting = wait(futures, return_when="FIRST_EXCEPTION")
         if waiting:
@@ -206,9 +282,21 @@ class MpcOracle:
         return [future.result() for future in futures]
 
 
+def _request_id(request: Select | Measure) -> str:
+    """Return a request's id: the same for the same request of the same job, always."""
+    kind = "select" if isinstance(request, Select) else "measure"
+    again = f"-{request.attempt}" if request.attempt > 1 else ""
+    return f"{kind}-{request.round}{again}"
+
+
 def _vagueness(error: BaseException) -> int:
-    """Order errors so that the one that tells most comes first."""
-    return 1 if isinstance(error, PartyUnreachable | JobFailed) else 0
+    """Order errors so that the one that tells most comes first.
+
+    A request that is lost at one party is lost: it does not matter who is away meanwhile.
+    """
+    if isinstance(error, ChargeLost):
+        return 0
+    return 2 if isinstance(error, PartyUnreachable | NotReady | JobFailed) else 1
 
 
 def _same(answers: list[bytes], round_number: int) -> bytes:

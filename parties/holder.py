@@ -1,7 +1,7 @@
 """The data holder: counts its marginals, shares them, uploads the shares, keeps the receipts.
 
 Nothing but shares and public facts leaves. The bodies stand in the outbox until all parties have
-given receipts, so that a broken upload is repeated with the very same shares.
+given signed receipts, so that a broken upload is repeated with the very same shares.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,16 +23,20 @@ from aim_core.splits import assign
 from aim_core.table import encoded_chunks
 from aim_core.workload import maximal_cliques
 from mpc.upload import UploadFormat
+from parties.approval import load_approved_manifest
 from parties.certificates import Identity
 from parties.client import BodyFile, PartyClient
-from parties.config import HoldersConfig
+from parties.config import HolderMember, HoldersConfig
 from parties.engine import upload_format
-from parties.errors import UploadRefused
-from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
-from parties.messages import UploadReceipt, parse
+from parties.errors import PartyUnreachable, UploadRefused
+from parties.manifest import Manifest, PublicInputs, public_inputs
+from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
+from parties.signatures import Verifier
 
 Codes = list[np.ndarray]
 """A table as chunks of (n_rows, n_attributes) codes in a narrow integer type."""
+
+_RETRY_SECONDS = 0.5
 
 
 def submit(config: HoldersConfig) -> dict[str, int]:
@@ -40,21 +45,35 @@ def submit(config: HoldersConfig) -> dict[str, int]:
     With several members the rows are split among them (a simulation on one machine). Raises
     TableError for a table that does not fit the schema, and the parties' refusals.
     """
-    manifest = load_manifest(config.manifest)
+    manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
-    codes = read_codes(config.table, inputs)
-    n_rows = sum(len(chunk) for chunk in codes)
-    owners = assign(n_rows, len(config.members), config.split, config.seed)
     uploaded = {}
-    for place, member in enumerate(config.members):
-        vector = count_vector(_rows_of(codes, owners, place), inputs, manifest.n_max)
+    for member, chunks in _tables(config, inputs):
+        vector = count_vector(chunks, inputs, manifest.n_max)
         identity = Identity(member.name, member.certificate, member.key)
-        outbox = config.outbox / member.name
+        outbox = config.outbox / f"{manifest.run}-{member.name}"
         prepare(vector, upload_format(manifest, inputs), manifest, outbox)
+        del vector
         receipts = upload(manifest, identity, outbox, config)
+        if config.receipts is not None:
+            _keep_receipts(receipts, config.receipts / f"{manifest.run}-{member.name}")
         uploaded[member.name] = sum(receipt.n_bytes for receipt in receipts)
         shutil.rmtree(outbox)
     return uploaded
+
+
+def _tables(
+    config: HoldersConfig, inputs: PublicInputs
+) -> Iterator[tuple[HolderMember, Iterable[np.ndarray]]]:
+    """Yield each member's rows as chunks of codes; one member's table is never held as a whole."""
+    if len(config.members) == 1:
+        yield config.members[0], encoded_chunks(config.table, inputs.schema)
+        return
+    codes = read_codes(config.table, inputs)
+    n_rows = sum(len(chunk) for chunk in codes)
+    owners = assign(n_rows, len(config.members), config.split, config.seed)
+    for place, member in enumerate(config.members):
+        yield member, _rows_of(codes, owners, place)
 
 
 def read_codes(table: Path, inputs: PublicInputs) -> Codes:
@@ -80,47 +99,108 @@ def count_vector(chunks: Iterable[np.ndarray], inputs: PublicInputs, n_max: int)
 
 
 def prepare(vector: np.ndarray, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
-    """Share a vector into one body file per party, unless this job's shares are there already."""
+    """Share a vector into one body file per party, unless its shares are there already.
+
+    UploadRefused if a party has given a receipt for shares of another table.
+    """
     record = outbox / "upload.json"
-    if record.exists() and _record(outbox)["manifest"] == manifest.digest:
-        return
-    outbox.mkdir(parents=True, exist_ok=True)
+    counts = hashlib.sha256(vector.astype("<u4").tobytes()).hexdigest()
+    if record.exists():
+        known = _record(outbox)
+        if (known["manifest"], known["counts"]) == (manifest.digest, counts):
+            return
+        if any(outbox.glob("receipt-*.json")):
+            raise UploadRefused(
+                "the table has changed since a part of it was uploaded; one upload per holder "
+                "counts: submit the table as it was, or ask for a new job"
+            )
+        record.unlink()
+    outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
     for pid, chunks in enumerate(form.share(vector)):
         path = _body_path(outbox, pid)
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(chunks)
-    facts = {"manifest": manifest.digest, "upload": secrets.token_hex(32)}
-    record.write_text(json.dumps(facts), "utf-8")
+            file.flush()
+            os.fsync(file.fileno())
+    facts = {"manifest": manifest.digest, "upload": secrets.token_hex(32), "counts": counts}
+    _write_whole(record, json.dumps(facts))
 
 
 def upload(
     manifest: Manifest, identity: Identity, outbox: Path, config: HoldersConfig
 ) -> list[UploadReceipt]:
-    """Send the outbox's bodies to all parties at once and return their receipts.
+    """Send the outbox's bodies to all parties at once and return their receipts, in order.
 
-    Raises UploadRefused for a receipt that is not for what was sent.
+    A party that has given its receipt before is not asked again; one that does not answer is tried
+    until `connect_timeout`. Raises UploadRefused or IdentityError for a receipt that is not the
+    party's for what was sent.
     """
-    upload_id = _record(outbox)["upload"]
 
     def send(pid: int) -> UploadReceipt:
-        path = _body_path(outbox, pid)
-        with PartyClient(manifest, pid, identity, config.request_timeout) as client:
-            client.wait_ready(config.connect_timeout)
-            body = BodyFile(str(path), path.stat().st_size)
-            answer = client.put(f"/v1/uploads/{identity.name}", upload_id, body)
-        receipt = parse(UploadReceipt, answer)
-        with path.open("rb") as file:
-            if receipt.sha256 != hashlib.file_digest(file, "sha256").hexdigest():
-                raise UploadRefused(
-                    f"compute party {pid} received something else than was sent; submit again",
-                    party=pid,
-                )
+        kept = outbox / f"receipt-{pid}.json"
+        if not kept.exists():
+            answer = _send(manifest, pid, identity, outbox, config)
+            check_receipt(parse(UploadReceipt, answer), manifest, pid, identity.name, outbox)
+            _write_whole(kept, answer.decode())
+        receipt = parse(UploadReceipt, kept.read_bytes())
+        check_receipt(receipt, manifest, pid, identity.name, outbox)
         return receipt
 
     with ThreadPoolExecutor(manifest.n_parties) as pool:
         return list(pool.map(send, range(manifest.n_parties)))
+
+
+def _send(
+    manifest: Manifest, pid: int, identity: Identity, outbox: Path, config: HoldersConfig
+) -> bytes:
+    path = _body_path(outbox, pid)
+    deadline = time.monotonic() + config.connect_timeout
+    with PartyClient(manifest, pid, identity, config.request_timeout) as client:
+        while True:
+            try:
+                body = BodyFile(str(path), path.stat().st_size)
+                return client.put(f"/v1/uploads/{identity.name}", _record(outbox)["upload"], body)
+            except PartyUnreachable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+
+def check_receipt(
+    receipt: UploadReceipt, manifest: Manifest, pid: int, holder: str, outbox: Path
+) -> None:
+    """Check that a receipt is the party's own, and for what stands in the outbox.
+
+    Raises IdentityError for a signature that is not the party's, UploadRefused for another body.
+    """
+    verifier = Verifier(manifest.parties[pid].certificate)
+    verifier.check(RECEIPT_PURPOSE, receipt.signed_bytes(), receipt.signature)
+    path = _body_path(outbox, pid)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    due = (manifest.digest, pid, holder, _record(outbox)["upload"], sha256, path.stat().st_size)
+    said = (receipt.manifest, receipt.party, receipt.holder, receipt.upload, receipt.sha256)
+    if (*said, receipt.n_bytes) != due:
+        raise UploadRefused(
+            f"the receipt of compute party {pid} is not for what was sent; submit again, and have "
+            "that party's operator told",
+            party=pid,
+        )
+
+
+def _keep_receipts(receipts: Sequence[UploadReceipt], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for receipt in receipts:
+        _write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(text, "utf-8")
+    part.replace(path)
 
 
 def _rows_of(codes: Codes, owners: np.ndarray, holder: int) -> Iterator[np.ndarray]:

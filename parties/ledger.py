@@ -1,59 +1,91 @@
 """A compute party's privacy ledger: on disk before anything noisy leaves, never overspent."""
 
+from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 
 from aim_core.accounting import PrivacyFilter
 from aim_core.errors import BudgetExceeded
-from parties.chain import HashChain
+from parties.chain import canonical, first_head, head_after
+from parties.errors import ConfigError
 from parties.manifest import parse_fraction
+from parties.messages import LedgerEntry
+from parties.store import Store
+
+
+def chain_start(manifest_digest: str) -> str:
+    """Return the start text of a ledger's chain."""
+    return f"ledger {manifest_digest}"
+
+
+def charge_entry(request: str, request_sha256: str, rho: str, delta: str) -> dict[str, str]:
+    """Return the entry of a charge; from the entries, anyone can compute a ledger's head."""
+    return {"request": request, "sha256": request_sha256, "rho": rho, "delta": delta}
+
+
+def head_of(previous: str, charge: LedgerEntry) -> str:
+    """Return a ledger's head after one more charge."""
+    entry = charge_entry(charge.request, charge.sha256, charge.rho, charge.delta)
+    return head_after(canonical({"previous": previous, **entry}))
 
 
 class Ledger:
-    """Charges of one job, replayed at the start, so that a restart cannot spend twice.
+    """Charges of one job, in the party's store, replayed at the start.
 
     A charge has two parts: rho, and delta, the statistical distance of its noise from the ideal.
     The entries hold public facts only and no clock, so that all parties' heads are equal.
-    ConfigError if the file was changed; BudgetExceeded if it holds more than `rho` or `delta`.
+    ConfigError if an entry was changed; BudgetExceeded if they come to more than `rho` or `delta`.
     """
 
-    def __init__(self, path: Path, manifest_digest: str, rho: Fraction, delta: Fraction) -> None:
-        self._chain = HashChain(path, f"ledger {manifest_digest}")
+    def __init__(self, store: Store, manifest_digest: str, rho: Fraction, delta: Fraction) -> None:
+        self._store = store
         self._filter = PrivacyFilter(rho)
         self._delta = delta
         self._delta_spent = Fraction(0)
-        for entry in self._chain.entries:
-            self._book(parse_fraction(entry["rho"]), parse_fraction(entry["delta"]))
-
-    @property
-    def head(self) -> str:
-        """Return the hash over the last entry (hex)."""
-        return self._chain.head
+        self.head = first_head(chain_start(manifest_digest))
+        self.charges: list[LedgerEntry] = []
+        for number, (charge, head) in enumerate(store.charges(), start=1):
+            self._book(charge)
+            self._follow(charge)
+            if self.head != head:
+                raise ConfigError(
+                    f"entry {number} of the ledger does not follow from the one before: the state "
+                    "was changed; restore it, or have the manifest replaced"
+                )
 
     @property
     def spent(self) -> Fraction:
         """Return the rho charged so far."""
         return self._filter.spent
 
-    def charge(self, request: str, request_sha256: str, rho: Fraction, delta: Fraction) -> None:
-        """Book the cost of a request and wait until it is on disk.
+    @property
+    def budget(self) -> Fraction:
+        """Return the rho that may be charged."""
+        return self._filter.budget
+
+    def charge(self, charge: LedgerEntry, facts: Mapping[str, str]) -> None:
+        """Book the cost of a request and wait until it is on disk, with some facts of the job.
 
         Raises BudgetExceeded, and books nothing, if the budget does not pay for it.
         """
-        self._book(rho, delta)
-        self._chain.append(
-            {"request": request, "sha256": request_sha256, "rho": str(rho), "delta": str(delta)}
-        )
+        self._book(charge)
+        self._store.book(len(self.charges) + 1, charge, head_of(self.head, charge), facts)
+        self._follow(charge)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._chain.close()
+    def _follow(self, charge: LedgerEntry) -> None:
+        self.head = head_of(self.head, charge)
+        self.charges.append(charge)
 
-    def _book(self, rho: Fraction, delta: Fraction) -> None:
+    def check(self, rho: Fraction, delta: Fraction) -> None:
+        """Raise BudgetExceeded if the budget would not pay for a request."""
         if self._delta_spent + delta > self._delta:
             raise BudgetExceeded(
                 "a release was refused: it draws more noise than the part of delta that is set "
                 "aside for the samplers pays for; nothing was released for it"
             )
+        self._filter.check(rho)
+
+    def _book(self, charge: LedgerEntry) -> None:
+        rho, delta = parse_fraction(charge.rho), parse_fraction(charge.delta)
+        self.check(rho, delta)
         self._filter.charge(rho)
         self._delta_spent += delta

@@ -1,6 +1,8 @@
 """AIM with a manifest's settings against any oracle, with its clock and its events."""
 
+import importlib.metadata
 import math
+import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from aim_core.aim import (
     AimResult,
     AimSettings,
     Answer,
+    Lost,
     Measure,
     Noise,
     Oracle,
@@ -77,18 +80,18 @@ def run_budget(
 ) -> Budget:
     """Return the budget of a run with `rounds` rounds, None being the adaptive schedule.
 
-    An adaptive run has 16 d rounds at most, since none is cheaper than the first. Where the first
-    is at the least variance that the noise can have, only the part 1 - alpha of its cost, the
-    selection's, is sure to be spent.
+    What a run draws is bounded by what it can pay for, also if requests are lost and made again:
+    no measurement has more than twice the first one's variance, and a selection costs at least
+    1 - alpha of what is left while that still pays for such a measurement.
     """
     n_attributes = len(workload.domain)
-    if rounds is None:
-        rounds = 16 * n_attributes
-        rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), _delta(delta))
-        if 2 * alpha * rho * costs.min_sigma2 >= rounds:
-            rounds = math.ceil(rounds / (1 - alpha))
+    scheduled = (16 * n_attributes if rounds is None else rounds) + n_attributes
+    rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), _delta(delta))
+    # the first variance may be the least that the noise can have, and cheaper than scheduled
+    payable = max(Fraction(scheduled), 2 * alpha * rho * costs.min_sigma2)
+    n_selections = math.ceil(2 * payable / (1 - alpha))
     draws = Draws(
-        marginals=rounds + 2 + n_attributes, candidates=(rounds + 2) * len(closure(workload))
+        marginals=math.ceil(2 * payable / alpha), candidates=n_selections * len(closure(workload))
     )
     return budget(epsilon, delta, costs, draws)
 
@@ -98,7 +101,7 @@ def budget(epsilon: str, delta: str, costs: NoiseCosts, draws: Draws) -> Budget:
 
     With probability ratios within e^(+-L) of the ideal noise's and a statistical distance tau in
     all, a mechanism that is (epsilon - 2 L, delta') private with ideal noise is
-    (epsilon, e^L delta' + (1 + e^epsilon) tau) private (docs/protocol.md, section 14).
+    (epsilon, e^L delta' + (1 + e^epsilon) tau) private (docs/protocol.md).
     MechanismError if either takes more than half of what is there.
     """
     wanted_epsilon, wanted_delta = parse_rational(epsilon, "epsilon"), _delta(delta)
@@ -122,6 +125,20 @@ def _delta(text: str) -> Fraction:
     if not 0 < delta < 1:
         raise MechanismError(f"delta is {text}; it must lie between 0 and 1")
     return delta
+
+
+def environment() -> dict[str, str]:
+    """Return what a fit's last digits depend on besides its input: versions and the processor.
+
+    Two environments that are equal give equal fits; others may differ in rounding.
+    """
+    packages = ("distaim", "numpy", "mbi", "jax")
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return {
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+        "processor": f"{platform.system()} {platform.machine()} {' '.join(simd)}",
+    }
 
 
 def first_sigma2(
@@ -196,7 +213,7 @@ class TimedOracle:
     def __init__(self, inner: Oracle, watch: Stopwatch) -> None:
         self._inner, self._watch = inner, watch
 
-    def select(self, request: Select) -> int:
+    def select(self, request: Select) -> int | Lost:
         """Select, see `Oracle.select`."""
         started = time.perf_counter()
         try:
@@ -204,7 +221,7 @@ class TimedOracle:
         finally:
             self._watch.add("score", started)
 
-    def measure(self, request: Measure) -> list[np.ndarray]:
+    def measure(self, request: Measure) -> list[np.ndarray] | Lost:
         """Measure, see `Oracle.measure`."""
         started = time.perf_counter()
         try:
@@ -237,7 +254,7 @@ def run_mechanism(
     `n_rows` None samples as many rows as the model estimates. Everything in `facts` is a public
     function of what the oracle released.
     """
-    from aim_core.estimator import make_estimator  # noqa: PLC0415 - loads jax only when asked to
+    from aim_core.estimator import make_estimator  # loads jax only when asked to
 
     watch = Stopwatch()
     estimator = TimedEstimator(make_estimator(estimator_name), watch)
@@ -260,6 +277,8 @@ def _event(request: Request, answer: Answer, rho_budget: Fraction) -> dict[str, 
         "rho_used": float(request.rho_used),
         "rho_budget": float(rho_budget),
     }
+    if isinstance(answer, Lost):
+        return {"event": "lost", **common, "kind": type(request).__name__.lower()}
     if isinstance(request, Select) and isinstance(answer, int):
         clique, n_candidates = request.candidates[answer], len(request.candidates)
         return {"event": "select", **common, "clique": clique, "n_candidates": n_candidates}

@@ -22,6 +22,9 @@ MANIFEST_HEADER = "X-Manifest"
 SMALL_BODY = 1 << 20
 """Largest body, in bytes, of a request without arrays."""
 
+RECEIPT_PURPOSE = "upload receipt"
+"""What the signature of a receipt is bound to, see `parties.signatures`."""
+
 _HEADER_CAP = 1 << 22
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BIAS_CAP = 1 << 40
@@ -50,6 +53,7 @@ Index = Annotated[int, Field(ge=0)]
 Indices = Annotated[list[Index], Field(min_length=1), AfterValidator(_distinct)]
 Bias = Annotated[int, Field(ge=0, lt=_BIAS_CAP)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RequestId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
 class FreezeRequest(Wire):
@@ -87,13 +91,20 @@ class SelectAnswer(Wire):
 
 
 class UploadReceipt(Wire):
-    """A compute party's word that it holds an upload."""
+    """A compute party's word, signed with its key, that it has an upload on disk."""
 
+    manifest: Hash
     party: int
     holder: str
     upload: Hash
     sha256: Hash
     n_bytes: int
+    signature: str
+
+    def signed_bytes(self) -> bytes:
+        """Return what is signed: all but the signature as canonical JSON."""
+        raw = self.model_dump(exclude={"signature"})
+        return json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()
 
 
 class StepCost(Wire):
@@ -104,13 +115,24 @@ class StepCost(Wire):
     seconds: float
 
 
+class LedgerEntry(Wire):
+    """One charge of a ledger: the request, its body's hash, its cost as exact fractions."""
+
+    request: RequestId
+    sha256: Hash
+    rho: FractionText
+    delta: FractionText
+
+
 class Status(Wire):
-    """A compute party's public state."""
+    """A compute party's public state; `inputs` are the frozen uploads, None before the freeze."""
 
     party: int
+    version: str
     state: Literal["connecting", "collecting", "frozen", "running", "done", "failed"]
     manifest: Hash
     uploads: dict[str, Hash]
+    inputs: dict[str, Hash] | None
     round: int
     rho_spent: str
     ledger_head: Hash

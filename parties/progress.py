@@ -95,6 +95,8 @@ def _describe(event: dict[str, Any]) -> str:
         case "measure":
             names = " × ".join(event["cliques"][0])
             text = f"round {event['round']}: measured {names}, sigma {event['sigma']:.1f}"
+        case "lost":
+            text = f"round {event['round']}: a {event['kind']} request was paid for and lost"
         case "sample":
             text = "sampling the synthetic table"
         case _:

@@ -92,7 +92,7 @@ def _one_way_plot(prepared: Prepared, codes: np.ndarray) -> Markup:
         _one_way(axes[place], name, real / real.sum(), synthetic / synthetic.sum())
     for spare in axes[len(covered) :]:
         spare.set_axis_off()
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=8)
     return _svg(figure, "Shares of each code per attribute, real table against synthetic table")
 
 
@@ -105,6 +105,7 @@ def _one_way(axes: Axes, name: str, real: np.ndarray, synthetic: np.ndarray) -> 
         axes.step(places, real, where="mid", color=REAL, lw=1.2, label="real")
         axes.step(places, synthetic, where="mid", color=SYNTHETIC, lw=1.0, label="synthetic")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(0)
     axes.set_title(name, fontsize=9)
 
 
@@ -120,6 +121,7 @@ def _error_plot(values: Sequence[float]) -> Markup:
     axes.set_xlabel("workload cliques, worst first")
     axes.set_ylabel("total variation")
     axes.set_ylim(0)
+    axes.margins(x=0.01)
     return _svg(figure, "Total variation distance per workload clique, sorted")
 
 
@@ -138,7 +140,7 @@ def _budget_plot(rounds: Sequence[dict[str, Any]], budget: float, facts: dict[st
     total.plot(places, spent / budget * 100, color=SYNTHETIC, lw=1.2)
     total.set_ylabel("% of budget spent", color=SYNTHETIC)
     total.set_ylim(0, 105)
-    axes.legend(loc="upper center", fontsize=7)
+    axes.legend(loc="upper center", fontsize=8)
     return _svg(figure, "Privacy budget spent per round and in all")
 
 
@@ -161,7 +163,7 @@ def _cost_plot(parties: Sequence[dict[str, Any]]) -> Markup:
     for axes, title in ((left, "megabytes sent"), (right, "seconds")):
         axes.set_title(title, fontsize=9)
         axes.set_xticks(np.arange(len(steps)) + 0.4 - width / 2, steps, rotation=20)
-    left.legend(fontsize=7)
+    left.legend(fontsize=8)
     return _svg(figure, "Bytes sent and seconds per step and party")
 
 
@@ -169,6 +171,6 @@ def _svg(figure: Figure, label: str) -> Markup:
     """Return a figure as inline SVG, with its label for readers that do not see it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
-    text = buffer.getvalue()
+    text = buffer.getvalue().replace(_GREY, "currentColor")  # the page knows light from dark
     svg = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return Markup(svg)  # noqa: S704 - matplotlib escapes the texts that it draws

@@ -1,5 +1,6 @@
 """`distaim run`: the whole system on one machine, each role in its own process."""
 
+import datetime as dt
 import importlib.metadata
 import json
 import platform
@@ -19,11 +20,13 @@ import numpy as np
 from aim_core.evaluation import WorkloadErrors, workload_errors
 from aim_core.plaintext import PlaintextOracle
 from mpc.job import FRACTION_BITS
+from parties.approval import approve
 from parties.certificates import Identity, make_identity
 from parties.errors import JobFailed
 from parties.failures import to_body
-from parties.manifest import PROTOCOL, Manifest, save_manifest
-from parties.mechanism import Outcome, first_sigma2, run_mechanism
+from parties.manifest import Manifest, Member, PartyEntry, save_manifest
+from parties.manifest_draft import Members, build_manifest
+from parties.mechanism import Outcome, run_mechanism
 from parties.processes import Child, Supervisor
 from parties.progress import RunProgress
 from parties.report import write_report
@@ -37,6 +40,9 @@ from parties.run_options import (
 
 NOT_PRIVATE = ("workload_error_l1", "workload_error_tv")
 """Keys of run.json that are computed from the real table: for its owner's eyes only."""
+
+_LIFETIME = dt.timedelta(days=30)
+"""How long a run's manifest is good for: far longer than any run."""
 
 _PACKAGES = ("distaim", "numpy", "mpyc", "mbi", "jax", "pandas", "uvicorn", "httpx", "cryptography")
 
@@ -115,7 +121,10 @@ class LocalNetwork:
         self._estimator = make_identity("estimator", keys)
         # kept with the results: transcripts are bound to its digest
         self._manifest_path = self._options.out / "manifest.json"
-        save_manifest(self._manifest(), self._manifest_path)
+        manifest = self._manifest()
+        save_manifest(manifest, self._manifest_path)
+        for party in self._parties:
+            approve(manifest, self._manifest_path, party)
 
     def run(self) -> Outcome:
         """Start everything, wait for the end, and return what the estimator left."""
@@ -132,60 +141,26 @@ class LocalNetwork:
             return Outcome(np.load(results / "codes.npy", allow_pickle=False), facts)
 
     def _manifest(self) -> Manifest:
-        from aim_core.estimator import make_estimator  # noqa: PLC0415 - loaded when first needed
-
-        prepared, settings = self._prepared, self._prepared.settings
-        workload = prepared.inputs.workload
-        largest = first_sigma2(settings, workload, prepared.noise, make_estimator("numpy"))
-        members = {
-            "holders": [_member(identity) for identity in self._holders],
-            "estimator": _member(self._estimator),
-            "parties": [self._party_entry(pid) for pid in range(self._options.parties)],
-        }
-        return Manifest.parse(
-            {
-                "protocol": PROTOCOL,
-                "schema": prepared.inputs.schema.to_dict(),
-                "workload": self._options.workload,
-                "cliques": [list(clique) for clique in workload.cliques],
-                "max_cells": self._options.max_cells,
-                "mechanism": self._mechanism(),
-                "n_max": settings.n_max,
-                "y_max": settings.y_max,
-                # the last round spends what is left: never on less than the round before it
-                "sigma2_max": str(Fraction(int(2 * largest) + 1)),
-                "noise": self._options.noise,
-                "engine": self._options.engine,
-                "threshold": self._options.threshold,
-                "min_holders": self._options.holders,
-                **members,
-            }
+        members = Members(
+            parties=[self._party_entry(pid) for pid in range(self._options.parties)],
+            holders=[_member(identity) for identity in self._holders],
+            estimator=_member(self._estimator),
+            min_holders=self._options.holders,
         )
+        expires = dt.datetime.now(dt.UTC) + _LIFETIME
+        return build_manifest(self._prepared.derived, members, expires)
 
-    def _mechanism(self) -> dict[str, Any]:
-        settings = self._prepared.settings
-        return {
-            "epsilon": self._options.epsilon,
-            "delta": self._options.delta,
-            "rho": str(settings.rho),
-            "alpha": str(settings.alpha),
-            "rounds": settings.rounds,
-            "max_model_mb": str(Fraction(settings.max_model_mb)),
-            "seed": settings.seed,
-        }
-
-    def _party_entry(self, pid: int) -> dict[str, Any]:
-        return {
-            **_member(self._parties[pid]),
-            "url": f"https://127.0.0.1:{self._ports.https[pid]}",
-            "host": "127.0.0.1",
-            "port": self._ports.mpc[pid],
-        }
+    def _party_entry(self, pid: int) -> PartyEntry:
+        return PartyEntry(
+            name=self._parties[pid].name,
+            certificate=self._parties[pid].certificate,
+            url=f"https://127.0.0.1:{self._ports.https[pid]}",
+            host="127.0.0.1",
+            port=self._ports.mpc[pid],
+        )
 
     def _start_party(self, supervisor: Supervisor, pid: int) -> None:
         name = f"party-{pid}"
-        transcripts = self._options.out / "transcript"
-        transcripts.mkdir(exist_ok=True)
         config = {
             **_site(self._parties[pid]),
             "manifest": str(self._manifest_path),
@@ -193,9 +168,15 @@ class LocalNetwork:
             "https_port": self._ports.https[pid],
             "mpc_port": self._ports.mpc[pid],
             "state": str(self._work / name),
-            "transcript": str(transcripts / f"{name}.jsonl"),
+            "transcript": str(self._transcript(name)),
+            # nobody restarts a party of a run: one that is lost ends it
+            "reconnect_seconds": 0.0,
+            "linger_seconds": 0.0,
         }
         self._start(supervisor, name, "party", config, pid)
+
+    def _transcript(self, name: str) -> Path:
+        return self._options.out / "transcript" / f"{name}.jsonl"
 
     def _start(
         self,
@@ -229,11 +210,13 @@ class LocalNetwork:
             "rows": self._options.rows,
             "sample_seed": self._prepared.seed,
             "out": str(self._work / "results"),
+            "transcript": str(self._transcript("estimator")),
+            "outage_seconds": 0.0,
         }
 
 
-def _member(identity: Identity) -> dict[str, str]:
-    return {"name": identity.name, "certificate": identity.certificate}
+def _member(identity: Identity) -> Member:
+    return Member(name=identity.name, certificate=identity.certificate)
 
 
 def _site(identity: Identity) -> dict[str, str]:

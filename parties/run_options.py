@@ -2,13 +2,11 @@
 
 import secrets
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from aim_core.accounting import parse_rational
 from aim_core.aim import AimSettings, Noise
 from aim_core.demo import write_demo
 from aim_core.domain import Clique
@@ -16,15 +14,18 @@ from aim_core.marginals import count_marginals
 from aim_core.schema import Schema, load_schema
 from aim_core.splits import KINDS
 from aim_core.table import encoded_chunks
-from aim_core.workload import Workload, closure, maximal_cliques, parse_workload
-from mpc.access import AccessStructure
-from mpc.job import noise_costs
-from mpc.noise import NoiseCosts
+from aim_core.workload import maximal_cliques
 from parties.errors import ConfigError
 from parties.manifest import PublicInputs
-from parties.mechanism import Budget, PlaintextNoise, noise_terms, run_budget
-
-ALPHA = Fraction(9, 10)
+from parties.manifest_draft import (
+    Derived,
+    Terms,
+    check_budget,
+    check_structure,
+    derive,
+    draft_inputs,
+)
+from parties.mechanism import Budget, PlaintextNoise
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked run: the public inputs, the bounds, the budget, and the user's own table.
+    """A checked run: what is public about it, and the user's own table.
 
     `real` are the table's exact maximal marginals; they serve the plaintext oracle and the final
     comparison, and the estimator's process never has them.
@@ -62,13 +63,34 @@ class Prepared:
 
     options: RunOptions
     table: Path
-    inputs: PublicInputs
     real: dict[Clique, np.ndarray]
     n_rows: int
-    noise: Noise
-    budget: Budget
-    settings: AimSettings
-    seed: int
+    derived: Derived
+
+    @property
+    def inputs(self) -> PublicInputs:
+        """Return schema, workload and candidates."""
+        return self.derived.inputs
+
+    @property
+    def noise(self) -> Noise:
+        """Return what the noise costs, in the mechanism's terms."""
+        return self.derived.noise
+
+    @property
+    def budget(self) -> Budget:
+        """Return what epsilon and delta pay for."""
+        return self.derived.budget
+
+    @property
+    def settings(self) -> AimSettings:
+        """Return AIM's settings."""
+        return self.derived.settings
+
+    @property
+    def seed(self) -> int:
+        """Return the public seed."""
+        return self.derived.terms.seed
 
 
 def check_options(options: RunOptions) -> None:
@@ -77,13 +99,7 @@ def check_options(options: RunOptions) -> None:
         raise ConfigError(
             f"{options.out} exists; nothing is overwritten, name a new folder with --out"
         )
-    if not 3 <= options.parties <= 7:
-        raise ConfigError(f"{options.parties} compute parties; the protocol needs 3 to 7")
-    if options.threshold < 1 or 2 * options.threshold >= options.parties:
-        raise ConfigError(
-            f"a threshold of {options.threshold} among {options.parties} parties; it must be at "
-            "least 1 and below half of the parties"
-        )
+    check_structure(options.parties, options.threshold)
     if options.holders < 1:
         raise ConfigError(f"{options.holders} holders; name at least 1")
     if options.split not in KINDS:
@@ -103,35 +119,28 @@ def prepare(options: RunOptions) -> Prepared:
 
     Raises what is wrong with them: ConfigError, or an AimError that says what to do.
     """
-    costs = chosen_costs(options)
-    _check_budget(options)
+    check_budget(options.epsilon, options.delta)
     table, schema = _table_and_schema(options)
-    workload = parse_workload(options.workload, schema.domain, options.max_cells)
-    inputs = PublicInputs(schema, workload, closure(workload))
+    inputs = draft_inputs(schema, options.workload, options.max_cells)
     codes = encoded_chunks(table, schema)
-    real = count_marginals(codes, schema.domain, maximal_cliques(workload))
+    real = count_marginals(codes, schema.domain, maximal_cliques(inputs.workload))
     n_rows = int(next(iter(real.values())).sum())
-    # The bound is public; as a power of two it tells no more than the table's magnitude.
-    n_max = 2 ** n_rows.bit_length() - 1
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    budget = run_budget(options.epsilon, options.delta, costs, workload, options.rounds, ALPHA)
-    settings = AimSettings(
-        rho=budget.rho,
-        n_max=n_max,
-        y_max=n_max,
+    terms = Terms(
+        workload=options.workload,
+        epsilon=options.epsilon,
+        delta=options.delta,
+        # The bound is public; as a power of two it tells no more than the table's magnitude.
+        n_max=2 ** n_rows.bit_length() - 1,
+        max_cells=options.max_cells,
+        max_model_mb=options.max_model_mb,
         rounds=options.rounds,
-        max_model_mb=float(parse_rational(options.max_model_mb, "--max-model-mb")),
-        seed=seed,
-        alpha=ALPHA,
+        noise=options.noise,
+        engine=options.engine,
+        n_parties=options.parties,
+        threshold=options.threshold,
+        seed=secrets.randbits(32) if options.seed is None else options.seed,
     )
-    return Prepared(
-        options, table, inputs, real, n_rows, noise_terms(costs), budget, settings, seed
-    )
-
-
-def chosen_costs(options: RunOptions) -> NoiseCosts:
-    """Return what the chosen noise costs; the plaintext oracle's is accounted for alike."""
-    return noise_costs(options.noise, AccessStructure(options.parties, options.threshold))
+    return Prepared(options, table, real, n_rows, derive(terms, inputs))
 
 
 def plaintext_noise(options: RunOptions) -> PlaintextNoise:
@@ -140,15 +149,6 @@ def plaintext_noise(options: RunOptions) -> PlaintextNoise:
         return PlaintextNoise(1, 1, 1)
     honest = options.parties - options.threshold
     return PlaintextNoise(options.parties, honest, options.threshold + 1)
-
-
-def _check_budget(options: RunOptions) -> None:
-    epsilon = parse_rational(options.epsilon, "--epsilon")
-    delta = parse_rational(options.delta, "--delta")
-    if epsilon <= 0:
-        raise ConfigError(f"--epsilon is {options.epsilon}; a privacy budget must be above 0")
-    if not 0 < delta < 1:
-        raise ConfigError(f"--delta is {options.delta}; it must lie between 0 and 1")
 
 
 def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:

@@ -51,9 +51,9 @@ class _QuietServer(uvicorn.Server):
 
 
 class ApiServer:
-    """One HTTPS server on the running loop. `start` returns when the port listens."""
+    """One server on the running loop, HTTPS with a context. `start` returns when it listens."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext | None) -> None:
         config = uvicorn.Config(
             app,
             host=host,

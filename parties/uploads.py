@@ -8,34 +8,38 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from parties.errors import RequestRefused, UploadRefused
-from parties.messages import UploadReceipt, parse
+from parties.messages import RECEIPT_PURPOSE, UploadReceipt
+from parties.signatures import Signer
+from parties.store import Store, disk_error, sync_folder
 
 
 class UploadStore:
-    """Uploads in a folder: NAME.share is the body, NAME.json the receipt.
+    """Uploads in a folder: NAME.share is the body; the receipts are in the party's store.
 
     All parties' bodies of one sharing carry one upload id, so that shares of two different
     sharings never mix.
     """
 
-    def __init__(self, folder: Path, party: int, body_size: int) -> None:
-        self._folder = folder
-        self._party = party
+    def __init__(
+        self, folder: Path, store: Store, signer: Signer, manifest: str, party: int, body_size: int
+    ) -> None:
+        self._folder, self._store, self._signer = folder, store, signer
+        self._manifest, self._party = manifest, party
         self.body_size = body_size
-        folder.mkdir(parents=True, exist_ok=True)
-        self.receipts = {
-            path.stem: parse(UploadReceipt, path.read_bytes()) for path in folder.glob("*.json")
-        }
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in folder.glob("*.part"):
+            left.unlink()  # of a process that was killed while it received
+        self.receipts = store.receipts()
 
     def path(self, holder: str) -> Path:
         """Return where a holder's body stands."""
         return self._folder / f"{holder}.share"
 
     async def take(self, holder: str, upload: str, chunks: AsyncIterator[bytes]) -> UploadReceipt:
-        """Store one body of exactly `body_size` bytes and return its receipt.
+        """Store one body of exactly `body_size` bytes and return its signed receipt.
 
         The same body again gets the same receipt. Raises UploadRefused for a body of another
-        size, or a different one after the first.
+        size, or a different one after the first, and StateError if the disk is full.
         """
         part = self._folder / f"{holder}.{secrets.token_hex(8)}.part"
         try:
@@ -46,26 +50,37 @@ class UploadStore:
                     "submit again with the manifest of this job",
                     party=self._party,
                 )
-            receipt = UploadReceipt(
-                party=self._party, holder=holder, upload=upload, sha256=digest, n_bytes=n_bytes
-            )
-            return self._keep(receipt, part)
+            return self._keep(holder, upload, digest, part)
+        except OSError as error:
+            raise disk_error(error, self._party) from error
         finally:
             part.unlink(missing_ok=True)
 
-    def _keep(self, receipt: UploadReceipt, part: Path) -> UploadReceipt:
-        known = self.receipts.get(receipt.holder)
-        if known is None:
-            part.replace(self.path(receipt.holder))
-            record = self._folder / f"{receipt.holder}.json"
-            record.write_text(receipt.model_dump_json(), "utf-8")
-            self.receipts[receipt.holder] = receipt
-        elif known != receipt:
+    def _keep(self, holder: str, upload: str, digest: str, part: Path) -> UploadReceipt:
+        known = self.receipts.get(holder)
+        if known is not None:
+            if (known.upload, known.sha256) == (upload, digest):
+                return known
             raise UploadRefused(
-                f"{receipt.holder} has uploaded something else before; one upload per holder "
-                "counts, send the first one again or ask for a new job",
+                f"{holder} has uploaded something else before; one upload per holder counts, "
+                "send the first one again or ask for a new job",
                 party=self._party,
             )
+        part.replace(self.path(holder))
+        sync_folder(self._folder)
+        unsigned = UploadReceipt(
+            manifest=self._manifest,
+            party=self._party,
+            holder=holder,
+            upload=upload,
+            sha256=digest,
+            n_bytes=self.body_size,
+            signature="",
+        )
+        signature = self._signer.sign(RECEIPT_PURPOSE, unsigned.signed_bytes())
+        receipt = unsigned.model_copy(update={"signature": signature})
+        self._store.add_receipt(receipt)
+        self.receipts[holder] = receipt
         return receipt
 
 

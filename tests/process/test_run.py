@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from aim_core.demo import write_demo
+from parties.approval import load_approved_manifest
 
 COMMAND = [sys.executable, "-m", "parties", "run"]
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]
@@ -128,11 +129,24 @@ def test_transcripts_agree_but_for_the_costs(finished: Path) -> None:
         lines = (finished / "transcript" / f"party-{pid}.jsonl").read_text().splitlines()
         entries = [json.loads(line) for line in lines]
         events = [entry["event"] for entry in entries]
-        assert events == ["freeze", "loaded", "measure", *["select", "measure"] * 3, "finish"]
-        views.append(
-            [{k: v for k, v in e.items() if k not in ("cost", "previous")} for e in entries]
-        )
+        rounds = ["select", "selected", "measure", "measured"] * 3
+        assert events == ["begin", "freeze", "loaded", "measure", "measured", *rounds, "finish"]
+        own = ("cost", "previous", "signature", "party", "name")
+        views.append([{k: v for k, v in e.items() if k not in own} for e in entries])
     assert views[0] == views[1] == views[2]
+    audited = distaim("audit", str(finished), "--json")
+    assert audited.returncode == 0, audited.stdout
+    assert json.loads(audited.stdout)["verdict"] == "ok"
+
+
+def test_the_manifest_that_binds_the_transcripts_is_kept(finished: Path) -> None:
+    manifest = load_approved_manifest(finished / "manifest.json")
+    for pid in range(3):
+        with (finished / "transcript" / f"party-{pid}.jsonl").open() as file:
+            assert json.loads(file.readline())["manifest"] == manifest.digest
+    summary = json.loads((finished / "run.json").read_text())
+    assert manifest.mechanism.rho == summary["exact"]["rho_budget"]
+    assert 0 < summary["delta_reserved"] < summary["delta"] / 1000
 
 
 def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:

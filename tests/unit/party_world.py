@@ -1,6 +1,6 @@
 """A small job for tests of the roles: identities, manifest, and a scripted engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +13,11 @@ from mpc.errors import MpcError
 from parties.certificates import Identity, make_identity
 from parties.config import PartyConfig
 from parties.manifest import PROTOCOL, Manifest, public_inputs
+from parties.mechanism import Budget
 from parties.messages import StepCost
 from parties.party_job import PartyJob
 
+PER_MARGINAL, PER_CANDIDATE = Fraction(1, 10**6), Fraction(1, 10**9)
 SIZES = {"a": 2, "b": 3, "c": 2}
 BODY_SIZE = 100
 
@@ -29,7 +31,7 @@ class World:
     """Identities of three parties, two holders, an estimator and a stranger."""
 
     folder: Path
-    rho: str = "1"
+    rho: str = "1/1000"
     ports: tuple[int, ...] = (5001, 5002, 5003)
     identities: dict[str, Identity] = field(init=False)
 
@@ -49,6 +51,7 @@ class World:
         ]
         return {
             "protocol": PROTOCOL,
+            "expires": "2100-01-01T00:00:00Z",
             "schema": schema_from_dict(SIZES).to_dict(),
             "workload": "2way",
             "cliques": [["a", "b"], ["a", "c"], ["b", "c"]],
@@ -77,7 +80,7 @@ class World:
     def manifest(self) -> Manifest:
         return Manifest.parse(self.raw())
 
-    def job(self, pid: int = 0) -> PartyJob:
+    def job(self, pid: int = 0, reconnect_seconds: float = 0.0) -> PartyJob:
         identity = self.identities[f"party-{pid}"]
         config = PartyConfig(
             name=identity.name,
@@ -89,9 +92,12 @@ class World:
             mpc_port=self.ports[pid] + 1000,
             state=self.folder / identity.name,
             transcript=self.folder / f"{identity.name}.jsonl",
+            reconnect_seconds=reconnect_seconds,
         )
         manifest = self.manifest()
-        return PartyJob(config, manifest, public_inputs(manifest), BODY_SIZE)
+        distance = 3 * PER_MARGINAL
+        budget = Budget(Fraction(self.rho), 4 * distance, distance, PER_MARGINAL, PER_CANDIDATE)
+        return PartyJob(config, manifest, public_inputs(manifest), BODY_SIZE, budget)
 
 
 class ScriptedEngine:
@@ -101,15 +107,22 @@ class ScriptedEngine:
         self.noise = Noise()
         self.fraction_bits = 24
         self.calls: list[tuple] = []
-        self.agreed: list[tuple[str, bytes]] = []
+        self.agreed: list[tuple[str, dict[str, bytes]]] = []
+        self.said: dict[int, bytes] = {}
         self.error = error
         self.sizes = [2, 3, 2, 6, 4, 6]
 
-    async def agree(self, label: str, digest: bytes) -> None:
-        self.agreed.append((label, digest))
+    async def agree(self, label: str, values: Mapping[str, bytes]) -> None:
+        self.agreed.append((label, dict(values)))
 
-    async def load(self, uploads: Sequence[Path]) -> None:
-        self.calls.append(("load", [path.name for path in uploads]))
+    async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
+        return {0: value, **self.said}
+
+    def heard(self) -> dict[int, float]:
+        return {1: 0.5, 2: 1.5}
+
+    async def load(self, uploads: Mapping[str, Path]) -> None:
+        self.calls.append(("load", [path.name for path in uploads.values()]))
 
     async def select(self, label, candidates, model_counts, multipliers, biases) -> int:
         if self.error:
@@ -120,6 +133,9 @@ class ScriptedEngine:
     async def measure(self, label: str, candidates: Sequence[int], sigma2: Fraction) -> list:
         self.calls.append(("measure", label, list(candidates), sigma2))
         return [np.zeros(self.sizes[place], np.int64) for place in candidates]
+
+    def finish(self) -> None:
+        self.calls.append(("finish",))
 
     def costs(self) -> dict[str, StepCost]:
         n_calls = len(self.calls)

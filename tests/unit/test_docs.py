@@ -19,7 +19,7 @@ _CODE = re.compile(r"`([^`]+)`")
 _FILE = re.compile(r"(?:aim_core|mpc|parties|scripts|tests)/[\w/]*(?:\.py)?")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_RESULT_FILE = re.compile(r"\w+\.(csv|html|json)")
+_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|crt|key)")
 _OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
 """Names in the text that are other programs', or markers of tests."""
 

@@ -16,12 +16,13 @@ from parties.api import make_app
 from parties.client import BodyFile, PartyClient
 from parties.errors import (
     IdentityError,
+    ManifestDiffers,
     PartyUnreachable,
     RequestConflict,
     RequestRefused,
     UploadRefused,
 )
-from parties.manifest import Manifest
+from parties.manifest import Manifest, program_version
 from parties.messages import UploadReceipt, parse
 from parties.server import ApiServer
 from parties.tls import client_context, server_context
@@ -38,7 +39,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"), ports=(free_port(), 5002, 5003))
+    return World(tmp_path_factory.mktemp("world"), rho="1", ports=(free_port(), 5002, 5003))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def engine(world: World) -> Iterator[ScriptedEngine]:
 
     async def serve() -> None:
         job = world.job()
-        job.connected(engine)
+        await job.connected(engine)
         context = server_context(world.identities["party-0"], job.manifest.clients())
         server = ApiServer(make_app(job), "127.0.0.1", world.ports[0], context)
         await server.start()
@@ -137,8 +138,19 @@ def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> Non
 def test_another_manifest_is_refused(world, engine) -> None:
     other = Manifest.parse({**world.raw(), "n_max": 63})
     estimator = client(world, "estimator", other)
-    with estimator, pytest.raises(RequestRefused, match="names manifest"):
-        estimator.post("/v1/finish", b"{}")
+    with estimator:
+        with pytest.raises(ManifestDiffers, match="they differ in n_max;"):
+            estimator.post("/v1/finish", b"{}")
+        with pytest.raises(ManifestDiffers, match="they differ in n_max;"):
+            estimator.status()
+
+
+def test_every_role_may_see_the_manifest_and_the_version(world, engine) -> None:
+    context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
+    with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
+        assert ann.get("/v1/manifest").content == world.manifest().canonical_bytes()
+        assert ann.get("/v1/status").json()["version"] == program_version()
+        assert ann.get("/healthz").json() == {"healthy": True, "version": program_version()}
 
 
 def test_strangers_do_not_get_in(world, engine) -> None:

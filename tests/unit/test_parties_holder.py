@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,21 @@ from party_world import World
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
 from parties.engine import candidate_cells, upload_format
-from parties.holder import count_vector, prepare
+from parties.errors import IdentityError, UploadRefused
+from parties.holder import check_receipt, count_vector, prepare
 from parties.manifest import Manifest, PublicInputs, public_inputs
+from parties.messages import RECEIPT_PURPOSE, UploadReceipt
+from parties.signatures import Signer
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return World(tmp_path_factory.mktemp("world")).manifest()
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def manifest(world: World) -> Manifest:
+    return world.manifest()
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +81,51 @@ def test_the_outbox_keeps_the_first_shares(
 def test_more_rows_than_the_public_bound_are_refused(inputs: PublicInputs) -> None:
     with pytest.raises(TableError, match="n_max"):
         count_vector([table(128, 0)], inputs, 127)
+
+
+def test_another_table_is_shared_anew_until_a_party_has_a_part_of_it(
+    manifest: Manifest, inputs: PublicInputs, tmp_path: Path
+) -> None:
+    form = upload_format(manifest, inputs)
+    one, other = (count_vector([table(20, seed)], inputs, manifest.n_max) for seed in (0, 1))
+    prepare(one, form, manifest, tmp_path)
+    first = (tmp_path / "upload.json").read_text()
+    prepare(other, form, manifest, tmp_path)
+    assert (tmp_path / "upload.json").read_text() != first
+    (tmp_path / "receipt-1.json").write_text("{}")
+    prepare(other, form, manifest, tmp_path)
+    with pytest.raises(UploadRefused, match="table has changed"):
+        prepare(one, form, manifest, tmp_path)
+
+
+def test_receipts_are_the_partys_own_and_for_what_was_sent(
+    world: World, manifest: Manifest, inputs: PublicInputs, tmp_path: Path
+) -> None:
+    vector = count_vector([table(20, 0)], inputs, manifest.n_max)
+    prepare(vector, upload_format(manifest, inputs), manifest, tmp_path)
+    body = (tmp_path / "body-1.share").read_bytes()
+    due = UploadReceipt(
+        manifest=manifest.digest,
+        party=1,
+        holder="ann",
+        upload=json.loads((tmp_path / "upload.json").read_text())["upload"],
+        sha256=hashlib.sha256(body).hexdigest(),
+        n_bytes=len(body),
+        signature="",
+    )
+
+    def signed(signer: str, purpose: str = RECEIPT_PURPOSE, **changes) -> UploadReceipt:
+        changed = due.model_copy(update=changes)
+        signature = Signer(world.identities[signer].key_path).sign(purpose, changed.signed_bytes())
+        return changed.model_copy(update={"signature": signature})
+
+    check_receipt(signed("party-1"), manifest, 1, "ann", tmp_path)
+    for forged in (signed("party-0"), signed("party-1", "transcript"), due):
+        with pytest.raises(IdentityError):
+            check_receipt(forged, manifest, 1, "ann", tmp_path)
+    altered = signed("party-1").model_copy(update={"n_bytes": 1})
+    with pytest.raises(IdentityError):
+        check_receipt(altered, manifest, 1, "ann", tmp_path)
+    for wrong in ({"sha256": "a" * 64}, {"upload": "a" * 64}, {"holder": "bob"}, {"party": 0}):
+        with pytest.raises(UploadRefused):
+            check_receipt(signed("party-1", **wrong), manifest, 1, "ann", tmp_path)

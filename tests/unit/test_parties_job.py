@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from party_world import BODY_SIZE, ScriptedEngine, World
+from party_world import BODY_SIZE, PER_CANDIDATE, PER_MARGINAL, ScriptedEngine, World
 
 from aim_core.errors import BudgetExceeded
 from mpc.errors import PeerLost
@@ -59,7 +59,7 @@ def fresh(world: World, tmp_path: Path):
         finally:
             world.folder = keys
         jobs.append(job)
-        job.connected(engine)
+        await job.connected(engine)
         await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
         if freeze:
             assert await job.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode()) == b"{}"
@@ -74,16 +74,17 @@ def test_select_is_checked_agreed_charged_then_run(fresh) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine)
-        heads = [job.ledger.head]
+        heads = [job.record.ledger.head]
         answer = parse(SelectAnswer, await job.select("select-1", select_body()))
         assert answer.index == 0
-        assert job.ledger.spent == Fraction(1, 32)
+        assert job.record.ledger.spent == Fraction(1, 32)
         # weights: "a" is in 2 of 3 cliques; "ab" shares 2 + 1 + 1 attributes with W
         factors = [2**24 * 2 // (2 * 4 * 2), 2**24 // 4]
         assert engine.calls[-1] == ("select", "select-1", [0, 3], factors, [1, 2])
         sha = hashlib.sha256(b"_select\0" + select_body()).hexdigest()
-        claim = f"{job.manifest.digest} {sha} {heads[0]}"
-        assert engine.agreed[-1] == ("select-1", hashlib.sha256(claim.encode()).digest())
+        label, agreed = engine.agreed[-1]
+        assert label == "select-1"
+        assert list(agreed.values()) == [f"{job.manifest.digest} {sha}".encode(), heads[0].encode()]
 
     asyncio.run(scenario())
 
@@ -94,7 +95,7 @@ def test_the_charge_is_on_disk_before_the_engine_runs(fresh) -> None:
         job = await fresh(engine)
         with pytest.raises(PeerLost):
             await job.select("select-1", select_body())
-        assert job.ledger.spent == Fraction(1, 32)
+        assert job.record.ledger.spent == Fraction(1, 32)
         assert job.state == "failed"
         assert job.ended.is_set()
         with pytest.raises(PeerLost):  # a failed job says why it failed
@@ -113,7 +114,7 @@ def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh) -> No
         assert both[0] == both[1]
         assert np.array_equal(decode_marginals(both[0], [3])[0], np.zeros(3))
         assert sum(call[0] == "measure" for call in engine.calls) == 1
-        assert job.ledger.spent == Fraction(1, 8)
+        assert job.record.ledger.spent == Fraction(1, 8)
         with pytest.raises(RequestConflict):
             await job.measure("measure-1", measure_body(sigma2="5"))
         with pytest.raises(RequestConflict):
@@ -138,7 +139,7 @@ def test_bad_selections_cost_nothing_and_keep_the_id_free(fresh, body: bytes) ->
         job = await fresh(ScriptedEngine())
         with pytest.raises(RequestRefused):
             await job.select("select-1", body)
-        assert job.ledger.spent == 0
+        assert job.record.ledger.spent == 0
         await job.select("select-1", select_body())
 
     asyncio.run(scenario())
@@ -150,7 +151,7 @@ def test_bad_measurements_are_refused(fresh, body: bytes) -> None:
         job = await fresh(ScriptedEngine())
         with pytest.raises(RequestRefused):
             await job.measure("measure-1", body)
-        assert job.ledger.spent == 0
+        assert job.record.ledger.spent == 0
 
     asyncio.run(scenario())
 
@@ -165,6 +166,22 @@ def test_overspending_is_refused_and_the_engine_not_asked(fresh) -> None:
             await job.measure("measure-2", measure_body(round_number=2))
         assert len(engine.calls) == n_calls
         assert job.state == "running"
+
+    asyncio.run(scenario())
+
+
+def test_a_charge_names_its_delta_and_draws_are_bounded(fresh) -> None:
+    async def scenario() -> None:
+        engine = ScriptedEngine()
+        job = await fresh(engine)
+        await job.select("select-1", select_body())
+        await job.measure("measure-1", measure_body(candidates=(0, 1)))
+        deltas = [Fraction(charge.delta) for charge in job.record.ledger.charges]
+        assert deltas == [2 * PER_CANDIDATE, 2 * PER_MARGINAL]
+        n_calls = len(engine.calls)
+        with pytest.raises(BudgetExceeded, match="noise"):  # three marginals are all there are
+            await job.measure("measure-2", measure_body(sigma2="1000"))
+        assert len(engine.calls) == n_calls
 
     asyncio.run(scenario())
 
@@ -187,25 +204,27 @@ def test_freeze_needs_known_uploads_and_closes_the_door(fresh) -> None:
 def test_uploads_are_taken_once(fresh) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine(), freeze=False)
-        first = job.uploads.receipts["ann"]
+        first = job.record.uploads.receipts["ann"]
         assert await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE))) == first
         with pytest.raises(UploadRefused, match="something else"):
             await job.upload("ann", UPLOAD, body_of(b"x" * BODY_SIZE))
         with pytest.raises(UploadRefused, match="bytes"):
             await job.upload("bob", UPLOAD, body_of(bytes(BODY_SIZE - 1)))
-        assert set(job.uploads.receipts) == {"ann"}
-        assert not list(job.uploads.path("ann").parent.glob("*.part"))
+        assert set(job.record.uploads.receipts) == {"ann"}
+        assert not list(job.record.uploads.path("ann").parent.glob("*.part"))
 
     asyncio.run(scenario())
 
 
 def test_finish_reports_costs_and_ends(fresh) -> None:
     async def scenario() -> None:
-        job = await fresh(ScriptedEngine())
+        engine = ScriptedEngine()
+        job = await fresh(engine)
         await job.measure("measure-1", measure_body())
         answer = json.loads(await job.finish(b"{}"))
         assert answer["rho_spent"] == "1/8"
-        assert answer["steps"]["step"]["bytes_sent"] == 20
+        assert answer["steps"]["step"]["bytes_sent"] == 30
+        assert engine.calls[-1] == ("finish",)
         assert answer["peak_rss_mb"] > 1
         assert job.state == "done"
         with pytest.raises(RequestRefused, match="done"):

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from party_world import World
 
+from aim_core.accounting import rho_from_epsilon_delta
 from parties.config import load_party_config
+from parties.engine import manifest_budget
 from parties.errors import ConfigError
 from parties.manifest import (
     Manifest,
@@ -71,6 +73,21 @@ def test_roles_follow_certificates(world: World) -> None:
         ("party", "party-1"),
         ("party", "party-2"),
     ]
+
+
+@pytest.mark.parametrize("noise", ["joint", "dealers"])
+def test_rho_is_computed_anew_and_a_larger_one_refused(world: World, noise: str) -> None:
+    raw = {**world.raw(), "noise": noise}
+
+    def with_rho(rho: Fraction) -> Manifest:
+        return Manifest.parse({**raw, "mechanism": {**raw["mechanism"], "rho": str(rho)}})
+
+    inputs = public_inputs(world.manifest())
+    allowed = manifest_budget(with_rho(Fraction(1, 10**6)), inputs).rho
+    assert allowed <= rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))
+    assert manifest_budget(with_rho(allowed), inputs).rho == allowed
+    with pytest.raises(ConfigError, match=r"mechanism\.rho"):
+        manifest_budget(with_rho(allowed * (1 + Fraction(1, 10**30))), inputs)
 
 
 def test_public_inputs_are_in_closure_order(world: World) -> None:

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,32 +7,60 @@ import pytest
 
 from aim_core.accounting import rho_from_epsilon_delta
 from aim_core.errors import BudgetExceeded, MechanismError
+from aim_core.schema import schema_from_dict
+from aim_core.workload import parse_workload
 from mpc.access import AccessStructure
 from mpc.errors import PeerLost, ProtocolViolation
 from mpc.job import noise_costs
+from mpc.noise import NoiseCosts
 from parties.errors import ConfigError, JobFailed, RequestConflict
 from parties.failures import exit_code, from_body, http_status, to_body
-from parties.mechanism import PlaintextNoise, budget, noise_terms
+from parties.mechanism import Draws, PlaintextNoise, budget, noise_terms, run_budget
 from parties.run_options import RunOptions, check_options, prepare
 
-COSTS = noise_costs("dealers", AccessStructure(3, 1))
+DEALT = noise_costs("dealers", AccessStructure(3, 1))
+JOINT = noise_costs("joint", AccessStructure(3, 1))
 
 
-def test_the_samplers_delta_is_set_aside() -> None:
+@pytest.mark.parametrize("costs", [DEALT, JOINT], ids=["dealers", "joint"])
+def test_the_samplers_delta_is_set_aside(costs: NoiseCosts) -> None:
     exact = rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))
-    assert exact * Fraction(999, 1000) < budget("1", "1e-9", COSTS, 10**9) < exact
-    with pytest.raises(MechanismError, match="delta"):
-        budget("1", "1e-30", COSTS, 10**9)
-    with pytest.raises(MechanismError, match="epsilon"):
-        budget("0", "1e-9", COSTS, 10**3)
+    draws = Draws(marginals=300, candidates=10**5)
+    found = budget("1", "1e-9", costs, draws)
+    assert exact * Fraction(999, 1000) < found.rho < exact
+    assert found.distance == 300 * costs.measure_delta + 10**5 * costs.select_delta
+    assert found.delta_reserved > (1 + Fraction(math.exp(1))) * found.distance
+    with pytest.raises(MechanismError, match="too small"):
+        budget("1", "1e-27", costs, draws)
+    for epsilon, delta in (("0", "1e-9"), ("1", "0"), ("1", "1")):
+        with pytest.raises(MechanismError):
+            budget(epsilon, delta, costs, draws)
+
+
+def test_large_epsilons_need_a_larger_delta() -> None:
+    draws = Draws(marginals=240, candidates=10**5)
+    assert budget("15", "1e-9", JOINT, draws).delta_reserved < Fraction(1, 2 * 10**9)
+    for epsilon in ("17", "800"):
+        with pytest.raises(MechanismError, match="larger delta"):
+            budget(epsilon, "1e-9", JOINT, draws)
+
+
+def test_noise_at_its_least_variance_is_allowed_more_draws() -> None:
+    workload = parse_workload("2way", schema_from_dict({"a": 2, "b": 3, "c": 2}).domain)
+
+    def distance(epsilon: str, rounds: int | None) -> Fraction:
+        return run_budget(epsilon, "1e-9", DEALT, workload, rounds, Fraction(9, 10)).distance
+
+    assert distance("1", None) == distance("1", 48) < distance("25", 48)
+    assert distance("25", 1) == distance("25", 48)
 
 
 def test_dealt_noise_costs_half_as_much_variance_again() -> None:
-    noise = noise_terms(COSTS)
+    noise = noise_terms(DEALT)
     assert noise.variance_factor == Fraction(3, 2)
     assert noise.measure_rho(Fraction(100)) >= Fraction(1, 200)
     with pytest.raises(MechanismError, match="at least"):
-        noise.measure_rho(COSTS.min_sigma2 / 2)
+        noise.measure_rho(DEALT.min_sigma2 / 2)
 
 
 @pytest.mark.parametrize(("source", "factor"), [((1, 1, 1), 1.0), ((3, 2, 2), 1.5)])
@@ -93,4 +122,5 @@ def test_a_prepared_run_knows_its_public_bounds(tmp_path: Path) -> None:
     assert prepared.settings.n_max == 4095
     assert prepared.n_rows <= 4095
     assert all(counts.sum() == prepared.n_rows for counts in prepared.real.values())
+    assert prepared.settings.rho == prepared.budget.rho
     assert prepared.settings.rho < rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from party_world import World, member
 
+from parties.approval import approve
 from parties.certificates import make_identity
 from parties.manifest import Manifest, save_manifest
 
@@ -30,7 +31,9 @@ def free_ports(n: int) -> tuple[int, ...]:
 def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
     folder = world.folder / f"site-{pid}"
     folder.mkdir()
-    save_manifest(Manifest.parse(raw), folder / "manifest.json")
+    manifest = Manifest.parse(raw)
+    save_manifest(manifest, folder / "manifest.json")
+    sign(world, manifest, folder / "manifest.json", identity)
     config = {
         "name": identity.name,
         "manifest": str(folder / "manifest.json"),
@@ -42,6 +45,7 @@ def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
         "state": str(folder),
         "transcript": str(folder / "transcript.jsonl"),
         "connect_timeout": 5,
+        "reconnect_seconds": 0,
         "finish_timeout": 0.1,
     }
     (folder / "party.json").write_text(json.dumps(config))
@@ -52,6 +56,15 @@ def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
     )
     STARTED.append(process)
     return process
+
+
+def sign(world: World, manifest: Manifest, path: Path, own) -> None:
+    """Approve a manifest as all its parties, with whatever keys its certificates belong to."""
+    known = [world.identities[f"party-{pid}"] for pid in range(3)] + [own]
+    certificates = [party.certificate for party in manifest.parties]
+    for identity in known:
+        if identity.certificate in certificates:
+            approve(manifest, path, identity)
 
 
 @pytest.fixture
@@ -92,8 +105,15 @@ def test_an_impostor_is_kept_out_and_named(world: World, raw: dict) -> None:
     parties.append(start(world, forged, 2, impostor))
     results = [outcome(process) for process in parties]
     assert {code for code, _ in results} <= {4, 5}
-    # the first honest party to give up names the impostor; the other may see that one leave
-    assert 2 in [error["party"] for _, error in results[:2]]
+    # whoever gives up first tells the other, so that both name the impostor and not each other
+    assert [error["party"] for _, error in results[:2]] == [2, 2]
+
+
+def test_a_manifest_that_promises_too_much_is_refused(world: World, raw: dict) -> None:
+    raw["mechanism"] = {**raw["mechanism"], "rho": "1/10"}
+    code, error = outcome(start(world, raw, 1, world.identities["party-1"]))
+    assert (code, error["error"]) == (2, "ConfigError")
+    assert "mechanism.rho" in error["message"]
 
 
 def test_a_different_manifest_is_named(world: World, raw: dict) -> None:
@@ -103,5 +123,7 @@ def test_a_different_manifest_is_named(world: World, raw: dict) -> None:
         for pid in range(3)
     ]
     results = [outcome(process) for process in processes]
-    assert {code for code, _ in results} <= {4, 5}
-    assert any("manifest" in error["message"] for _, error in results)
+    # a party whose peers have found the difference and left before it came misses them
+    assert {error["error"] for _, error in results} <= {"ManifestDiffers", "PeerTimeout"}
+    assert any("they differ in n_max" in error["message"] for _, error in results)
+    assert all(code != 0 for code, _ in results)

@@ -1,0 +1,223 @@
+"""A consortium of real processes in which roles are killed, stopped, and started again."""
+
+import contextlib
+import json
+import shutil
+import signal
+import sqlite3
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deployment import PARTIES, Consortium, wait_until
+
+from aim_core.schema import Schema, schema_from_dict
+from parties.audit import audit
+from parties.manifest import load_manifest
+from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
+from parties.signatures import Verifier
+
+
+def assert_complete(consortium: Consortium, *, lost: int | None = None) -> None:
+    """Check results, agreement and the budget of a job that came to its end."""
+    c = consortium
+    manifest = load_manifest(c.manifest)
+    results = json.loads((c.out / "results.json").read_text())
+    rows = (c.out / "synthetic.csv").read_text().splitlines()
+    assert len(rows) > 1000
+    folders = [c.folder / f"party-{p}" for p in PARTIES]
+    outcome = audit([*folders, c.out], c.manifest)
+    assert outcome.verdict == "ok", outcome.findings
+    assert str(outcome.rho_spent) == results["rho_spent_exact"]
+    assert outcome.rho_spent <= Fraction(manifest.mechanism.rho)
+    ledgers = [_ledger(folder) for folder in folders]
+    assert ledgers[0] == ledgers[1] == ledgers[2]
+    assert sum(Fraction(rho) for _, rho, _ in ledgers[0]) == outcome.rho_spent
+    if lost is not None:
+        told = {r for p in PARTIES for line in c.lines(p) for r in line.get("lost", ())}
+        assert len(told) == lost
+
+
+def _ledger(folder: Path) -> list[tuple[str, str, str]]:
+    connection = sqlite3.connect(folder / "state" / "job.sqlite")
+    try:
+        return connection.execute(
+            "SELECT request, rho, head FROM ledger ORDER BY number"
+        ).fetchall()
+    finally:
+        connection.close()
+
+
+def test_parties_and_estimator_are_killed_and_the_job_completes(tmp_path: Path) -> None:
+    with Consortium(tmp_path, rounds=5) as c:
+        c.start_job()  # before anybody listens
+        c.start_party(2)
+        c.start_holder(0)
+        c.start_party(0)
+        c.start_party(1)
+        c.wait_for("holder-0")
+        c.kill("party-0")  # an upload is on its disk
+        c.start_party(0)
+        c.start_holder(1)
+        c.wait_for_event(1, "freeze")
+        c.kill("party-1")
+        c.start_party(1)
+        c.wait_for_event(2, "select")
+        c.kill("party-2")
+        c.start_party(2)
+        c.wait_for_event(0, "measured", 3)
+        c.kill("estimator")
+        c.start_job()
+        for name in ("estimator", "party-0", "party-1", "party-2"):
+            c.wait_for(name)
+        assert_complete(c)
+        assert c.events(2).count("resumed") >= 1
+        receipts = c.folder / "holder-0" / "receipts"
+        manifest = load_manifest(c.manifest)
+        for path in receipts.glob("*/party-*.json"):
+            receipt = parse(UploadReceipt, path.read_bytes())
+            verifier = Verifier(manifest.parties[receipt.party].certificate)
+            verifier.check(RECEIPT_PURPOSE, receipt.signed_bytes(), receipt.signature)
+        assert len(list(receipts.glob("*/*.json"))) == 3
+        assert c.start_job().wait(60) == 0  # once more: the results are there
+
+
+def test_a_rolled_back_ledger_is_named_by_the_others(tmp_path: Path) -> None:
+    with Consortium(tmp_path, rounds=60) as c:
+        c.start_parties()
+        c.start_job()
+        for number in range(2):
+            c.start_holder(number)
+        c.wait_for_event(0, "measured", 1)
+        c.kill("party-1")
+        state = c.folder / "party-1" / "state"
+        shutil.copytree(state, tmp_path / "old")
+        c.start_party(1)
+        c.wait_for_event(0, "measured", 4)
+        c.kill("party-1")
+        shutil.rmtree(state)
+        shutil.copytree(tmp_path / "old", state)
+        c.start_party(1)
+        for pid in PARTIES:
+            assert c.processes[f"party-{pid}"].wait(60) == 5
+            assert "party 1" in c.log(f"party-{pid}").splitlines()[-1]
+        assert "rolled back or lost" in c.log("party-0")
+        assert c.processes["estimator"].wait(60) in (4, 5)
+        assert "party 1" in c.log("estimator").splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_at_many_instants(tmp_path: Path, seed: int) -> None:
+    """Kill a party every second or so, at instants that differ from run to run."""
+    with Consortium(tmp_path, rounds=25, workload="3way") as c:
+        c.start_parties()
+        c.start_job()
+        for number in range(2):
+            c.start_holder(number)
+        for turn in range(6):
+            time.sleep(1.5 + 0.37 * ((seed * 7 + turn * 3) % 5))
+            victim = ["party-0", "party-1", "estimator", "party-2"][(seed + turn) % 4]
+            if c.processes["estimator"].poll() is not None:
+                break
+            c.kill(victim)
+            if victim == "estimator":
+                c.start_job()
+            else:
+                c.start_party(int(victim[-1]))
+        c.wait_for("estimator", 240)
+        for pid in PARTIES:
+            c.wait_for(f"party-{pid}")
+        assert_complete(c)
+
+
+@pytest.mark.slow
+def test_a_stalled_party_is_noticed_and_taken_back(tmp_path: Path) -> None:
+    with Consortium(tmp_path, rounds=30) as c:
+        c.start_parties()
+        c.start_job()
+        for number in range(2):
+            c.start_holder(number)
+        c.wait_for_event(0, "measured", 2)
+        c.processes["party-1"].send_signal(signal.SIGSTOP)
+
+        def noticed() -> bool:
+            return "party 1 is silent" in c.log("party-0") + c.log("party-2")
+
+        wait_until(noticed, 60, "nobody noticed")
+        c.processes["party-1"].send_signal(signal.SIGCONT)
+        c.wait_for("estimator", 120)
+        for pid in PARTIES:
+            c.wait_for(f"party-{pid}")
+        assert_complete(c)
+
+
+def _write_large_table(path: Path, n_rows: int) -> Schema:
+    """Write a Parquet table in row groups; return its schema."""
+    sizes = {"a": 50, "b": 20, "c": 12, "d": 8, "e": 4, "f": 2}
+    form = pa.schema([(name, pa.int32()) for name in sizes])
+    generator = np.random.default_rng(1)
+    with pq.ParquetWriter(path, form) as writer:
+        for start in range(0, n_rows, 1 << 20):
+            n = min(1 << 20, n_rows - start)
+            columns = [generator.integers(0, size, n, dtype=np.int32) for size in sizes.values()]
+            writer.write_table(pa.table(columns, schema=form))
+    return schema_from_dict(sizes)
+
+
+def _peak_mb(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+@pytest.mark.slow
+def test_a_table_larger_than_memory_is_shared_in_bounded_memory(tmp_path: Path) -> None:
+    n_rows = 10_000_000
+    table = tmp_path / "large.parquet"
+    schema = _write_large_table(table, n_rows)
+    folder = tmp_path / "consortium"
+    folder.mkdir()
+    with Consortium(folder, table=table, schema=schema, n_max=n_rows, n_holders=1) as c:
+        c.start_parties()
+        holder = c.start_holder(0)
+        peak = 0.0
+        deadline = time.monotonic() + 300
+        while holder.poll() is None:
+            peak = max(peak, _peak_mb(holder.pid))
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        c.wait_for("holder-0")
+        assert 100 < peak < 1500, peak
+
+
+def test_a_holder_that_is_cut_off_goes_on_with_the_same_shares(tmp_path: Path) -> None:
+    with Consortium(tmp_path, n_holders=1) as c:
+        c.start_party(0)
+        c.start_holder(0)
+        outbox = tmp_path / "holder-0" / "outbox"
+
+        def first_receipt() -> bool:
+            return bool(list(outbox.glob("*/receipt-0.json")))
+
+        wait_until(first_receipt, 60, "no receipt")
+        c.kill("holder-0")
+        sent = json.loads(next(outbox.glob("*/upload.json")).read_text())["upload"]
+        c.start_party(1)
+        c.start_party(2)
+        c.start_holder(0)
+        c.wait_for("holder-0")
+        receipts = (tmp_path / "holder-0" / "receipts").glob("*/party-*.json")
+        assert [parse(UploadReceipt, path.read_bytes()).upload for path in receipts] == [sent] * 3
+        assert not list(outbox.iterdir())
+        other = tmp_path / "other.csv"  # a second, different upload
+        lines = c.table.read_text().splitlines(keepends=True)
+        other.write_text("".join(lines[:-5]))
+        assert c.start_holder(0, other).wait(60) == 2
+        assert "has uploaded something else before" in c.log("holder-0")

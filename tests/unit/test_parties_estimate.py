@@ -1,0 +1,177 @@
+"""Estimates against what a run then measures, and against the formulas of docs/protocol.md."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from finished_run import FinishedRun, finished_run
+from typer.testing import CliRunner
+
+from aim_core.schema import schema_from_dict
+from aim_core.workload import closure, parse_workload
+from parties.cli_audit import app
+from parties.engine import ring_parameters
+from parties.errors import ConfigError
+from parties.estimate import Estimate, Link, estimate
+from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
+from parties.rehearsal import Cost, rehearse, shrunk
+
+DATA = Path(
+    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> FinishedRun:
+    return finished_run()
+
+
+@pytest.fixture(scope="module")
+def manifest(run: FinishedRun) -> Manifest:
+    return load_manifest(run.out / "manifest.json")
+
+
+@pytest.fixture(scope="module")
+def found(manifest: Manifest) -> Estimate:
+    return estimate(manifest)
+
+
+def costs(out: Path) -> dict[str, tuple[float, float]]:
+    """Return the bytes (mean over the parties) and rounds of each step that a request waited for.
+
+    What is made ahead of requests falls between them and is not in their costs.
+    """
+    totals: dict[str, tuple[float, float]] = {}
+    for pid in range(3):
+        for text in (out / "transcript" / f"party-{pid}.jsonl").read_text().splitlines():
+            for step, cost in json.loads(text).get("cost", {}).items():
+                n_bytes, rounds = totals.get(step, (0.0, 0.0))
+                n_bytes += cost["bytes_sent"] / 3
+                totals[step] = n_bytes, rounds + cost["rounds"] / 3
+    return totals
+
+
+def test_exact_figures_are_what_the_run_sent(run: FinishedRun, found: Estimate) -> None:
+    measured = costs(run.out)
+    figures = {step.step: step for step in found.steps}
+    for step in ("check", "prepare"):
+        assert figures[step].basis == "exact"
+        assert figures[step].n_bytes == pytest.approx(measured[step][0], abs=1)
+        assert figures[step].rounds == measured[step][1]
+    summary = json.loads((run.out / "run.json").read_text())
+    assert set(summary["upload_bytes"].values()) == {found.upload_bytes_per_holder}
+    assert found.rho_budget == summary["rho_budget"]
+    assert found.delta_reserved == pytest.approx(summary["delta_reserved"])
+    assert found.sigma_first == pytest.approx(summary["sigmas"][0])
+    assert (found.rounds, found.rounds_most) == (2, 2)
+    assert (found.cells, found.candidates) == (summary["cells"], summary["candidates"])
+    assert (found.holders, found.manifest) == (3, load_manifest(run.out / "manifest.json").digest)
+
+
+def test_estimates_are_near_what_the_run_sent(run: FinishedRun, found: Estimate) -> None:
+    measured = costs(run.out)
+    figures = {step.step: step for step in found.steps}
+    for step in ("score", "select"):
+        assert figures[step].n_bytes == pytest.approx(measured[step][0], rel=0.3)
+        assert figures[step].rounds == pytest.approx(measured[step][1], rel=0.1)
+    summary = json.loads((run.out / "run.json").read_text())
+    whole = sum(summary["bytes_sent"]) / 3
+    assert found.bytes_sent_per_party == pytest.approx(whole, rel=0.3)
+    most = figures["score"].most_bytes
+    assert most is not None
+    assert most >= max(figures["score"].n_bytes, measured["score"][0])
+    assert sum(step.rho for step in found.steps) == pytest.approx(found.rho_budget)
+    memory = max(summary["peak_rss_mb"])
+    assert found.memory_mb_per_party == pytest.approx(memory, rel=0.3)
+
+
+@pytest.mark.parametrize(("n_max", "n_ands"), [(4095, 13), (65535, 19)])
+def test_unit_costs_follow_the_documented_formulas(
+    manifest: Manifest, n_max: int, n_ands: int
+) -> None:
+    """docs/protocol.md, section 16, for three parties: bits per cell and party."""
+    manifest = manifest.model_copy(update={"n_max": n_max, "y_max": n_max})
+    schema = schema_from_dict({"a": 64, "b": 50, "c": 40})
+    workload = parse_workload("2way", schema.domain)
+    inputs = PublicInputs(schema, workload, closure(workload))
+    parameters = ring_parameters(manifest)
+    b, k = parameters.count_bits, parameters.ring_bits
+    unit = rehearse(manifest, inputs, Fraction(1, 5), [Fraction(400)])
+    cells = sum(inputs.sizes)
+    prepare = cells * (b / 3 + b - 1) / 8 * 3
+    assert unit.prepare.n_bytes == pytest.approx(prepare, rel=0.02)
+    assert unit.prepare.rounds == b
+    score = (n_ands + 2 * k / 3) / 8 * 3
+    assert unit.score_cell.n_bytes == pytest.approx(score, rel=0.02)
+    assert unit.score_cell.rounds + unit.score_fixed.rounds == 2 + (b - 1).bit_length()
+    assert unit.gaussian[Fraction(400)].n_bytes > 100
+
+
+def test_a_line_takes_time_and_saves_the_start(manifest: Manifest, found: Estimate) -> None:
+    slow = estimate(manifest, Link(bandwidth=1e6, rtt=0.1), holders=1)
+    steps = {step.step: step.seconds for step in slow.steps}
+    assert "start and end" not in steps
+    select = next(step for step in slow.steps if step.step == "select")
+    assert steps["select"] > 0.05 * select.rounds
+    assert slow.seconds > found.seconds
+    assert select.n_bytes == next(s for s in found.steps if s.step == "select").n_bytes
+    assert (slow.holders, found.holders) == (1, 3)
+
+
+def test_what_cannot_be_estimated_is_refused(manifest: Manifest) -> None:
+    with pytest.raises(ConfigError, match="shamir"):
+        estimate(manifest.model_copy(update={"engine": "shamir"}))
+    with pytest.raises(ConfigError, match="3"):
+        estimate(manifest, holders=4)
+
+
+def test_a_large_domain_is_shrunk_and_keeps_its_candidates(manifest: Manifest) -> None:
+    inputs = public_inputs(manifest)
+    small = shrunk(inputs, 1000)
+    assert small.candidates == inputs.candidates
+    assert 500 < sum(small.sizes) <= 1000
+    assert shrunk(inputs, 10**6) is inputs
+    assert min(shrunk(inputs, 1).domain.sizes) == 2
+
+
+def test_costs_add_up() -> None:
+    cost = Cost(10, 2, 1.0)
+    assert cost + cost == cost.repeated(2) == replace(cost.scaled(2), rounds=4)
+
+
+def test_the_command_prints_tables_and_json(run: FinishedRun) -> None:
+    path = str(run.out / "manifest.json")
+    runner = CliRunner()
+    shown = runner.invoke(app, ["estimate", path, "--bandwidth", "100mbit", "--rtt", "20ms"])
+    assert shown.exit_code == 0, shown.output
+    for word in ("score", "(bound)", "exact", "assumed:", "memory"):
+        assert word in shown.stdout
+    as_json = runner.invoke(app, ["estimate", path, "--holders", "2", "--json"])
+    raw = json.loads(as_json.stdout)
+    assert raw["holders"] == 2
+    assert raw["seconds"] == pytest.approx(sum(step["seconds"] for step in raw["steps"]))
+    for bad in (["--bandwidth", "fast"], ["--rtt", "0ms"], ["--rtt", "20"]):
+        assert runner.invoke(app, ["estimate", path, *bad]).exit_code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["demo", "adult"])
+def test_a_run_takes_what_was_estimated(table: str, tmp_path: Path) -> None:
+    """Needs a machine that does nothing else: bytes and seconds within 30 % of a run's."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "parties", "run", "--seed", "1", "--out", str(out)]
+    if table == "adult":
+        if not DATA.is_dir():
+            pytest.skip("the Adult table is not on this machine; set DISTAIM_DATA")
+        command += [str(DATA / "adult.csv"), "--schema", str(DATA / "adult-domain.json")]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    summary = json.loads((out / "run.json").read_text())
+    found = estimate(load_manifest(out / "manifest.json"))
+    whole = sum(summary["bytes_sent"]) / 3
+    assert found.bytes_sent_per_party == pytest.approx(whole, rel=0.3)
+    assert found.seconds == pytest.approx(summary["seconds"]["total"], rel=0.3)

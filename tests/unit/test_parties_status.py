@@ -1,0 +1,170 @@
+"""The status page, health and metrics of a party, over plain HTTP on loopback."""
+
+import asyncio
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from party_world import BODY_SIZE, ScriptedEngine, World
+
+from mpc.errors import PeerLost
+from parties.party_job import PartyJob
+from parties.server import ApiServer
+from parties.status_page import make_status_app
+from parties.status_view import rounds_of, view_of
+
+UPLOAD = "a" * 64
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+async def body_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def measure(round_number: int, candidates: tuple[int, ...] = (1,)) -> bytes:
+    request = {"round": round_number, "candidates": list(candidates), "sigma2": "4"}
+    return json.dumps(request).encode()
+
+
+class Losing(ScriptedEngine):
+    async def measure(self, label, candidates, sigma2):
+        if label == "measure-1":
+            raise PeerLost("the connection to party 2 is lost", 2)
+        return await super().measure(label, candidates, sigma2)
+
+
+@pytest.fixture
+def job(tmp_path: Path):
+    world = World(tmp_path, rho="1")
+    made = world.job(reconnect_seconds=60)
+
+    async def run() -> None:
+        await made.connected(Losing())
+        await made.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
+        await made.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode())
+        await made.measure("measure-0", measure(0))
+        with pytest.raises(PeerLost):
+            await made.measure("measure-1", measure(1, (3,)))
+        made.disconnected()
+        await made.connected(ScriptedEngine())
+        await made.measure("measure-1-2", measure(1, (3,)))
+
+    asyncio.run(run())
+    yield made
+    made.close()
+
+
+def served(job: PartyJob, *paths: str, host: str = "127.0.0.1") -> list[httpx.Response]:
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=make_status_app(job))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            return [await client.get(path) for path in paths]
+
+    return asyncio.run(ask())
+
+
+def test_the_rounds_are_gathered_from_the_transcript(job: PartyJob) -> None:
+    first, second = rounds_of(job.record.transcript.entries)
+    assert (first.number, first.cliques, first.sigma, first.n_lost) == (0, ["b"], 2.0, 0)
+    assert (second.number, second.cliques, second.n_lost) == (1, ["a × b"], 1)
+    assert second.measured
+    assert first.rho + second.rho == job.record.ledger.spent
+    assert second.n_bytes > 0
+    view = view_of(job)
+    assert view.n_lost == 1
+    assert view.eta_seconds is not None
+    assert [peer.is_connected for peer in view.peers] == [True, True]
+
+
+def test_the_page_shows_what_an_operator_asks_for(job: PartyJob) -> None:
+    page = served(job, "/")[0]
+    assert page.status_code == 200
+    for text in (
+        "running",
+        "party-1",
+        "1.5 s ago",
+        "a × b",
+        "37.5 %",
+        "1 request was charged and lost",
+        job.manifest.digest,
+        job.record.ledger.head,
+        job.record.transcript.head,
+        'http-equiv="refresh"',
+    ):
+        assert text in page.text, text
+    assert not re.search(r"<script|<form|<link|@import|https?://", page.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_it_is_read_only_and_answers_to_no_other_name(job: PartyJob) -> None:
+    assert served(job, "/", host="evil.example")[0].status_code == 400
+
+    async def post() -> int:
+        transport = httpx.ASGITransport(app=make_status_app(job))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return (await client.post("/")).status_code
+
+    assert asyncio.run(post()) == 405
+
+
+def test_a_failed_job_is_unhealthy_and_its_error_escaped(job: PartyJob) -> None:
+    assert served(job, "/healthz")[0].json()["state"] == "running"
+    job.fail(PeerLost("gone <b>for good</b>"))
+    page, health = served(job, "/", "/healthz")
+    assert health.status_code == 503
+    assert "gone &lt;b&gt;for good" in page.text
+
+
+def test_metrics_are_in_the_text_format(job: PartyJob) -> None:
+    response = served(job, "/metrics")[0]
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    values = {}
+    kinds = set()
+    for line in response.text.splitlines():
+        if line.startswith("# TYPE"):
+            kinds.add(line.split()[2])
+        elif not line.startswith("#"):
+            name, labels, value = re.fullmatch(r"([a-z_]+)(\{[^}]*\})? (\S+)", line).groups()
+            assert name in kinds
+            values[name + (labels or "")] = float(value)
+    assert values["distaim_rho_spent"] == pytest.approx(0.375)
+    assert values['distaim_state{state="running"}'] == 1
+    assert values['distaim_peer_connected{peer="party-2"}'] == 1
+    assert values["distaim_lost_total"] == 1
+    assert values['distaim_sent_bytes_total{step="step"}'] > 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt install chromium)")
+def test_a_browser_renders_it(job: PartyJob, tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+
+    async def show() -> str:
+        server = ApiServer(make_status_app(job), "127.0.0.1", port, None)
+        await server.start()
+        browser = await asyncio.create_subprocess_exec(
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000",
+            f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", f"http://127.0.0.1:{port}/",
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            text, _ = await asyncio.wait_for(browser.communicate(), 45)
+        finally:
+            if browser.returncode is None:
+                browser.kill()
+                await browser.wait()
+            await server.stop()
+        return text.decode()
+
+    dom = asyncio.run(show())
+    assert "a × b" in dom
+    assert 'style="width: 37.50%"' in dom
+    assert (tmp_path / "page.png").stat().st_size > 10_000
