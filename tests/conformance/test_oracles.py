@@ -1,0 +1,126 @@
+"""Whole runs of AIM: the compute parties select and measure exactly what central AIM does.
+
+Both oracles get the same scripted noise; the policy, the estimator and the data are the same.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from aim_core.aim import AimSettings, Measure, Select, aim, drive
+from aim_core.domain import Domain
+from aim_core.estimator import make_estimator
+from aim_core.marginals import count_marginals
+from aim_core.plaintext import PlaintextOracle
+from aim_core.scoring import multipliers
+from aim_core.workload import closure, parse_workload
+from mpc.access import AccessStructure
+from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
+from mpc.sharing import ring
+from parties.mechanism import noise_terms
+from tests.memory_parties import deal, run_parties
+
+DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
+N_MAX = 1023
+
+
+class ScriptedDealer:
+    """A dealer whose noise is a fixed sequence: sampling n values takes the next n."""
+
+    def __init__(self, pid: int) -> None:
+        self._gaussians = np.random.default_rng([pid, 1])
+        self._gumbels = np.random.default_rng([pid, 2])
+
+    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+        width = int(sigma2**0.5) + 1
+        return np.array([self._gaussians.integers(-width, width) for _ in range(n)], np.int64)
+
+    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+        return np.array([self._gumbels.integers(-(2**24), 2**27) for _ in range(n)], np.int64)
+
+
+class AllDealers:
+    """The plaintext oracle's noise: what all dealers deal, added up."""
+
+    def __init__(self, access: AccessStructure) -> None:
+        self._dealers = [ScriptedDealer(pid) for pid in range(access.n_parties)]
+        self._honest = access.n_parties - access.threshold
+        self._n_gumbels = access.threshold + 1
+
+    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+        return sum(dealer.gaussian(n, sigma2 / self._honest) for dealer in self._dealers)
+
+    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+        dealt = [dealer.gumbel(n, fraction_bits) for dealer in self._dealers]
+        return sum(dealt[: self._n_gumbels])
+
+
+def table() -> np.ndarray:
+    generator = np.random.default_rng(9)
+    a = generator.integers(0, 2, 700)
+    b = (2 * a + generator.integers(0, 3, 700)) % 5
+    c = (b + generator.integers(0, 2, 700)) % 3
+    return np.stack([a, b, c, generator.integers(0, 7, 700)], axis=1)
+
+
+def flat(answer) -> list[int]:
+    return [answer] if isinstance(answer, int) else np.concatenate(answer).tolist()
+
+
+@pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
+@pytest.mark.parametrize("rounds", [None, 3])
+def test_a_whole_run_is_the_same(mt, rounds):
+    access = AccessStructure(*mt)
+    workload = parse_workload("2way", DOMAIN)
+    candidates = closure(workload)
+    marginals = count_marginals([table()], DOMAIN, candidates)
+    noise = noise_terms(make_noise("dealers", access).costs)
+    settings = AimSettings(Fraction(1, 20), N_MAX, N_MAX, rounds=rounds, seed=5)
+
+    def machine():
+        return aim(settings, workload, noise, make_estimator("numpy"))
+
+    steps = []
+    oracle = PlaintextOracle(DOMAIN, marginals, AllDealers(access), FRACTION_BITS)
+    central = drive(machine(), oracle, lambda request, answer: steps.append((request, answer)))
+    largest = max(request.sigma2 for request, _ in steps if isinstance(request, Measure))
+
+    sizes = [DOMAIN.n_cells(clique) for clique in candidates]
+    place = {clique: i for i, clique in enumerate(candidates)}
+    bound = make_noise("dealers", access).gaussian_bound(largest)
+    parameters = RingParameters.choose(N_MAX, N_MAX, bound)
+    cells = np.concatenate([marginals[clique] for clique in candidates])
+    shares = deal(access, ring(parameters.ring_bits), cells)
+
+    async def answer(job, number, request):
+        if isinstance(request, Select):
+            return await job.select(
+                f"select-{number}",
+                [place[clique] for clique in request.candidates],
+                request.model_counts,
+                multipliers(request.weights, request.epsilon, FRACTION_BITS),
+                request.biases,
+            )
+        chosen = [place[clique] for clique in request.cliques]
+        return await job.measure(f"measure-{number}", chosen, request.sigma2)
+
+    async def program(session):
+        source = make_noise("dealers", access, sampler=ScriptedDealer(session.pid))
+        job = SecureJob(session, parameters, source)
+        await job.load(shares[session.pid], sizes)
+        run, answers = machine(), []
+        request = next(run)
+        try:
+            while True:
+                answers.append(await answer(job, len(answers), request))
+                request = run.send(answers[-1])
+        except StopIteration as stop:
+            return answers, stop.value
+
+    for answers, result in run_parties(*mt, program):
+        assert len(answers) == len(steps)
+        for own, (_, expected) in zip(answers, steps, strict=True):
+            assert flat(own) == flat(expected)
+        assert result.rounds == central.rounds
+        assert result.rho_spent == central.rho_spent
