@@ -5,7 +5,6 @@ Benchmarks and tests use it to run one program at every party with throw-away ce
 
 import asyncio
 import multiprocessing
-import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.queues import Queue
@@ -16,21 +15,9 @@ from mpc.session import Session, open_session
 from mpc.transport import Endpoint, Identity
 from parties.certificates import make_identity
 from parties.errors import JobFailed
+from parties.ports import LOOPBACK, free_ports
 
 Program = Callable[[Session, Any], Awaitable[Any]]
-LOOPBACK = "127.0.0.1"
-
-
-def free_ports(n_ports: int) -> list[int]:
-    """Return distinct ports of the loopback interface that are free now."""
-    sockets = [socket.socket() for _ in range(n_ports)]
-    try:
-        for opened in sockets:
-            opened.bind((LOOPBACK, 0))
-        return [int(opened.getsockname()[1]) for opened in sockets]
-    finally:
-        for opened in sockets:
-            opened.close()
 
 
 def _party_main(

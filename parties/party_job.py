@@ -356,9 +356,7 @@ class PartyJob:
         delta = len(request.candidates) * self.budget.per_candidate
         digest = await asyncio.to_thread(counts_digest, selection.counts)
         before = self._costs(engine)
-        self.record.ledger.check(rho, delta)
-        await self._agree(request_id, sha)
-        ledger = self._charge(request_id, sha, request.round, rho, delta)
+        ledger = await self._pay(request_id, sha, request.round, rho, delta)
         self.record.transcript.write(
             Select(
                 request=request_id,
@@ -404,9 +402,7 @@ class PartyJob:
         rho = len(request.candidates) * engine.noise.measure_rho(sigma2)
         delta = len(request.candidates) * self.budget.per_marginal
         before = self._costs(engine)
-        self.record.ledger.check(rho, delta)
-        await self._agree(request_id, sha)
-        ledger = self._charge(request_id, sha, request.round, rho, delta)
+        ledger = await self._pay(request_id, sha, request.round, rho, delta)
         self.record.transcript.write(
             Measure(
                 request=request_id,
@@ -455,10 +451,15 @@ class PartyJob:
         self.ended.set()
         return answer.model_dump_json().encode()
 
-    def _charge(
+    async def _pay(
         self, request_id: str, sha: str, round_number: int, rho: Fraction, delta: Fraction
     ) -> str:
-        """Pay for a request and return the ledger's head after it."""
+        """Agree on a request with the peers, charge it, return the ledger's head after it.
+
+        BudgetExceeded comes before the peers are asked, since it comes at all parties alike.
+        """
+        self.record.ledger.check(rho, delta)
+        await self._agree(request_id, sha)
         if round_number > 0 and self.pace is None:
             self.pace = time.monotonic(), self.record.ledger.spent
         entry = LedgerEntry(request=request_id, sha256=sha, rho=str(rho), delta=str(delta))

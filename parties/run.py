@@ -6,9 +6,7 @@ import json
 import platform
 import shutil
 import signal
-import socket
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +25,7 @@ from parties.failures import to_body
 from parties.manifest import Manifest, Member, PartyEntry, save_manifest
 from parties.manifest_draft import Members, build_manifest
 from parties.mechanism import Outcome, run_mechanism
+from parties.ports import free_ports
 from parties.processes import Child, Supervisor
 from parties.progress import RunProgress
 from parties.report import write_report
@@ -113,7 +112,9 @@ class LocalNetwork:
     def __init__(self, prepared: Prepared, work: Path, progress: RunProgress) -> None:
         self._prepared, self._work, self._progress = prepared, work, progress
         self._options = prepared.options
-        self._ports = _free_ports(self._options.parties)
+        n_parties = self._options.parties
+        ports = free_ports(2 * n_parties)
+        self._ports = _Ports(ports[:n_parties], ports[n_parties:])
         work.mkdir()
         keys = work / "keys"
         self._parties = [make_identity(f"party-{i}", keys) for i in range(self._options.parties)]
@@ -225,17 +226,6 @@ def _site(identity: Identity) -> dict[str, str]:
         "certificate": str(identity.certificate_path),
         "key": str(identity.key_path),
     }
-
-
-def _free_ports(n_parties: int) -> _Ports:
-    """Find free loopback ports: all are held at once, so that they are different."""
-    with ExitStack() as stack:
-        ports = []
-        for _ in range(2 * n_parties):
-            holder = stack.enter_context(socket.socket())
-            holder.bind(("127.0.0.1", 0))
-            ports.append(int(holder.getsockname()[1]))
-    return _Ports(ports[:n_parties], ports[n_parties:])
 
 
 class _terminate_as_interrupt:  # noqa: N801 - used like a function

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,19 +27,12 @@ from parties.cli import app
 from parties.config import PartyConfig
 from parties.doctor import Finding, Site, examine
 from parties.manifest import Manifest, program_version, save_manifest
+from parties.ports import free_ports
 from parties.server import ApiServer
 from parties.tls import server_context
 
 PARTIES = ("party-0", "party-1", "party-2")
 Usage = namedtuple("Usage", "total used free")
-
-
-def free_ports(n_ports: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n_ports)]
-        for opened in sockets:
-            opened.bind(("127.0.0.1", 0))
-        return [opened.getsockname()[1] for opened in sockets]
 
 
 class Consortium:

@@ -1,7 +1,6 @@
 """Compute parties that are not who they should be, as processes."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,19 +12,9 @@ from party_world import World, member
 from parties.approval import approve
 from parties.certificates import make_identity
 from parties.manifest import Manifest, save_manifest
+from parties.ports import free_ports
 
 STARTED: list[subprocess.Popen[str]] = []
-
-
-def free_ports(n: int) -> tuple[int, ...]:
-    holders = [socket.socket() for _ in range(n)]
-    try:
-        for holder in holders:
-            holder.bind(("127.0.0.1", 0))
-        return tuple(holder.getsockname()[1] for holder in holders)
-    finally:
-        for holder in holders:
-            holder.close()
 
 
 def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
@@ -69,7 +58,7 @@ def sign(world: World, manifest: Manifest, path: Path, own) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    yield World(tmp_path, ports=free_ports(3))
+    yield World(tmp_path, ports=tuple(free_ports(3)))
     while STARTED:
         process = STARTED.pop()
         process.kill()
