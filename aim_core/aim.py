@@ -21,6 +21,8 @@ from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded, MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
 from aim_core.junction_tree import hypothetical_cells
+from aim_core.participation import EVERYBODY, Participation
+from aim_core.population import GroupMeasurement, Population
 from aim_core.rounding import systematic_round
 from aim_core.workload import Workload, closure, weights
 
@@ -35,7 +37,8 @@ class AimSettings:
     adaptive schedule; a number is exactly that many rounds. `max_model_mb` bounds the junction tree
     in units of 2**20 bytes at 8 bytes a cell. `seed` drives nothing that privacy depends on: only
     the offsets of the systematic rounding. `n_max` is the public bound on the number of records,
-    `y_max` the largest total of a model marginal that the compute parties accept.
+    `y_max` the largest total of a model marginal that the compute parties accept. `participation`
+    says whose records count in a round; by default everybody's, always.
 
     Raises MechanismError for values out of range.
     """
@@ -47,6 +50,7 @@ class AimSettings:
     max_model_mb: float = 80
     seed: int = 0
     alpha: Fraction = Fraction(9, 10)
+    participation: Participation = EVERYBODY
 
     def __post_init__(self) -> None:
         if self.rho <= 0 or not 0 < self.alpha < 1:
@@ -187,10 +191,9 @@ def aim(
     sigma2_max = 2 * step.sigma2
 
     # INITIALISE
-    measurements = yield from run.measure(0, oneways, step)
-    if measurements is None:
+    if not (yield from run.measure(0, oneways, step)):
         raise BudgetExceeded("all of the budget was spent on requests that were lost")
-    model = estimator.fit(workload.domain, measurements, None)
+    model = run.fit(estimator, None)
     rho_initial = run.budget.spent
 
     rounds: list[RoundRecord] = []
@@ -205,8 +208,7 @@ def aim(
             step = rest
 
         # SELECT
-        measured = tuple(dict.fromkeys(measurement.clique for measurement in measurements))
-        selected = yield from run.select(number, measured, model, step, attempt)
+        selected = yield from run.select(number, model, step, attempt)
         if selected is None:
             last, attempt = False, attempt + 1
             continue
@@ -214,14 +216,12 @@ def aim(
         attempt = 1
 
         # MEASURE
-        answered = yield from run.measure(number, (clique,), step)
-        if answered is None:
+        if not (yield from run.measure(number, (clique,), step)):
             break
-        measurements += answered
 
         # GENERATE
-        before = model.marginals([clique])[0]
-        model = estimator.fit(workload.domain, measurements, model)
+        before = model.marginals([clique])[0] * run.growth(number)
+        model = run.fit(estimator, model)
         change = float(np.abs(model.marginals([clique])[0] - before).sum())
 
         useless = change <= noise_l1(noise.true_sigma(step.sigma2), len(before))
@@ -232,8 +232,9 @@ def aim(
         )
         if anneal:
             step = step.annealed(noise)
+    measurements = tuple(item.measurement for item in run.released)
     return AimResult(
-        model, tuple(rounds), tuple(measurements), rho_initial, run.budget.spent, settings.rho
+        model, tuple(rounds), measurements, rho_initial, run.budget.spent, settings.rho
     )
 
 
@@ -296,6 +297,22 @@ class _Run:
         self.candidates = closure(workload)
         self.weight = dict(zip(self.candidates, weights(workload, self.candidates), strict=True))
         self.budget = PrivacyFilter(settings.rho)
+        self.released: list[GroupMeasurement] = []
+
+    def growth(self, number: int) -> float:
+        """Return by what factor the records in the sums are expected to grow from round to round.
+
+        Holders are public, their numbers of records are not.
+        """
+        present = self.settings.participation.present
+        return len(present(number)) / len(present(number - 1))
+
+    def fit(self, estimator: Estimator, warm_start: Model | None) -> Model:
+        """Fit a model of the records that are in the sums now to all that has been measured."""
+        population = Population(self.released)
+        total = population.records(self.released[-1].group)
+        measurements = [population.scaled(item, total) for item in self.released]
+        return estimator.fit(self.domain, measurements, warm_start)
 
     def rest(self) -> _Step | None:
         """Return the step that spends what is left, None if that is too little for this noise."""
@@ -303,14 +320,14 @@ class _Run:
         return _affordable(alpha * remaining, (1 - alpha) * remaining, self.noise)
 
     def select(
-        self, number: int, measured: tuple[Clique, ...], model: Model, step: _Step, attempt: int
+        self, number: int, model: Model, step: _Step, attempt: int
     ) -> Generator[Request, Answer, tuple[Clique, int] | None]:
         """Charge and ask for one selection; return the clique and how many there were.
 
         None if it was lost: what is left may pay for another step only.
         """
         rho_round = self.budget.spent + step.rho(self.noise)
-        eligible = self.eligible(measured, rho_round)
+        eligible = self.eligible(rho_round)
         self.budget.charge(self.noise.select_rho(step.epsilon))
         sigma = self.noise.true_sigma(step.sigma2)
         answer = yield Select(
@@ -334,10 +351,10 @@ class _Run:
 
     def measure(
         self, number: int, cliques: tuple[Clique, ...], step: _Step
-    ) -> Generator[Request, Answer, list[Measurement] | None]:
-        """Charge and ask for noisy marginals until they come; return them with their variance.
+    ) -> Generator[Request, Answer, bool]:
+        """Charge and ask for noisy marginals until they come, and keep them with their variance.
 
-        None if they were lost and the budget does not pay for them again.
+        Returns whether they came: once lost, the budget may not pay for them again.
         """
         cost = len(cliques) * self.noise.measure_rho(step.sigma2)
         answer: Answer = Lost()
@@ -345,7 +362,7 @@ class _Run:
         while isinstance(answer, Lost):
             attempt += 1
             if attempt > 1 and cost > self.budget.remaining:
-                return None
+                return False
             self.budget.charge(cost)
             answer = yield Measure(number, cliques, step.sigma2, self.budget.spent, attempt)
         shapes = [(self.domain.n_cells(clique),) for clique in cliques]
@@ -359,17 +376,20 @@ class _Run:
                 "marginals asked for; the oracle and this program disagree"
             )
         variance = float(self.noise.variance_factor * step.sigma2)
-        return [
-            Measurement(clique, values, variance)
+        group = self.settings.participation.present(number)
+        self.released += [
+            GroupMeasurement(Measurement(clique, values, variance), group)
             for clique, values in zip(cliques, answer, strict=True)
         ]
+        return True
 
-    def eligible(self, measured: tuple[Clique, ...], rho_round: Fraction) -> tuple[Clique, ...]:
+    def eligible(self, rho_round: Fraction) -> tuple[Clique, ...]:
         """Keep the candidates that the model can afford: inside a measured clique, or small.
 
         The size that the junction tree may have grows with the budget spent, this round included.
         One-way marginals have all been measured, so there is always a candidate.
         """
+        measured = tuple(dict.fromkeys(item.measurement.clique for item in self.released))
         parts = [set(clique) for clique in measured]
         free = {c for c in self.candidates if any(part.issuperset(c) for part in parts)}
         others = [clique for clique in self.candidates if clique not in free]
@@ -387,7 +407,8 @@ class _Run:
         distance from the bound is for what float sums may add.
         """
         most = min(self.settings.n_max, self.settings.y_max) * (1 - 1e-9)
-        scale = min(1.0, most / model.total)
+        growth = self.growth(number)
+        scale = min(growth, most / model.total)
         marginals = model.marginals(cliques)[::-1]
         # Popped one by one: with hundreds of candidates, floats and counts together are large.
         return tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,10 @@ import numpy.typing as npt
 from aim_core.aim import Measure, Select
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.marginals import project, smallest_superset
+from aim_core.marginals import count_marginals, project, smallest_superset
+from aim_core.participation import Participation
 from aim_core.scoring import multipliers, scores
+from aim_core.workload import Workload, maximal_cliques
 
 Counts = npt.NDArray[np.int64]
 
@@ -91,3 +93,57 @@ class PlaintextOracle:
             counts = project(self._marginals[source], self._domain, source, clique)
             self._marginals[clique] = counts
         return self._marginals[clique]
+
+
+class GrowingOracle:
+    """A plaintext oracle whose records join round by round, as `Participation` says.
+
+    `codes` are all rows, (n, d); `owners` (n,) the holder of each, below `n_holders`.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        codes: npt.NDArray[np.integer[Any]],
+        owners: npt.NDArray[np.integer[Any]],
+        participation: Participation,
+        noise_source: NoiseSource,
+        fraction_bits: int,
+    ) -> None:
+        self._domain, self._cliques = workload.domain, maximal_cliques(workload)
+        self._codes, self._owners = codes, owners
+        self._participation = participation
+        self._noise_source, self._fraction_bits = noise_source, fraction_bits
+        self._present: frozenset[int] = frozenset()
+        self._marginals = count_marginals([], self._domain, self._cliques)
+        self._oracle = self._of_present()
+
+    def __repr__(self) -> str:
+        return f"GrowingOracle({len(self._present)} holders)"
+
+    def select(self, request: Select) -> int:
+        """Answer over the records present in the request's round, see `PlaintextOracle.select`."""
+        self._enter(request.round)
+        return self._oracle.select(request)
+
+    def measure(self, request: Measure) -> list[Counts]:
+        """Answer over the records present, see `PlaintextOracle.measure`."""
+        self._enter(request.round)
+        return self._oracle.measure(request)
+
+    def _enter(self, round_number: int) -> None:
+        """Add the records of the holders who have joined since the last request."""
+        present = self._participation.present(round_number)
+        new = np.isin(self._owners, sorted(present - self._present))
+        if not new.any():
+            return
+        counted = count_marginals([self._codes[new]], self._domain, self._cliques)
+        for clique, counts in counted.items():
+            self._marginals[clique] += counts
+        self._present = present
+        self._oracle = self._of_present()
+
+    def _of_present(self) -> PlaintextOracle:
+        return PlaintextOracle(
+            self._domain, self._marginals, self._noise_source, self._fraction_bits
+        )

@@ -37,7 +37,7 @@ class FittingEstimator:
         self.n_sweeps = n_sweeps
 
     def fit(self, domain, measurements, warm_start):
-        total = max(1.0, float(np.mean([m.values.sum() for m in measurements])))
+        total = max(1.0, float(np.mean([m.values.sum() for m in measurements] or [1])))
         cells = np.full(domain.n_cells(domain.attributes), 1.0)
         cells *= total / cells.sum()
         newest = {m.clique: m.values for m in measurements}

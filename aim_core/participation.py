@@ -1,0 +1,59 @@
+"""Which data holders take part in a round: Poisson samples from a public seed."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+
+from aim_core.errors import MechanismError
+
+
+@dataclass(frozen=True)
+class Participation:
+    """Every round each of `n_holders` joins with probability `rate`, independently.
+
+    Samples follow from the public `seed`: they decide whose data is used when, not what is
+    released of it, and no amplification by sampling is claimed.
+
+    Raises MechanismError for fewer than one holder or a rate outside (0, 1].
+    """
+
+    n_holders: int
+    rate: Fraction
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.n_holders < 1:
+            raise MechanismError(f"{self.n_holders} holders cannot take part; name at least one")
+        if not 0 < self.rate <= 1:
+            raise MechanismError(
+                f"a participation of {float(self.rate):g} cannot be; take a number above 0 and at "
+                "most 1"
+            )
+
+    def sampled(self, round_number: int) -> frozenset[int]:
+        """Return the holders of one round; the one with the smallest draw if it is nobody's turn.
+
+        With `rate` 1 that is everybody.
+        """
+        draws = [self._draw(round_number, holder) for holder in range(self.n_holders)]
+        limit = self.rate * 2**64
+        chosen = frozenset(holder for holder, draw in enumerate(draws) if draw < limit)
+        return chosen or frozenset({draws.index(min(draws))})
+
+    def present(self, round_number: int) -> frozenset[int]:
+        """Return everybody sampled up to a round: who has joined stays (mechanism.md, DistAIM)."""
+        joined: frozenset[int] = frozenset()
+        for earlier in range(round_number + 1):
+            joined |= self.sampled(earlier)
+            if len(joined) == self.n_holders:
+                break
+        return joined
+
+    def _draw(self, round_number: int, holder: int) -> int:
+        text = json.dumps(["participation", self.seed, round_number, holder])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+EVERYBODY = Participation(1, Fraction(1), 0)
+"""All the data in every round, as if one holder had it."""
