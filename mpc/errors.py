@@ -26,3 +26,7 @@ class ProtocolViolation(MpcError):
 
 class EncodingOverflow(MpcError):
     """A public bound shows that a value would not fit into its ring."""
+
+
+class TooFewMembers(MpcError):
+    """Fewer members of a secure aggregation are left than its threshold: nothing can be opened."""
