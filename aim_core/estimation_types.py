@@ -30,6 +30,10 @@ class Model(Protocol):
     """A distribution over the domain, scaled to an estimated number of records."""
 
     @property
+    def domain(self) -> Domain:
+        """The attributes that the distribution is over."""
+
+    @property
     def total(self) -> float:
         """The estimated number of records, at least 1."""
 
@@ -42,6 +46,12 @@ class Model(Protocol):
 
     def sample(self, n_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Draw a table: `(n_rows, d)` codes, columns in domain order."""
+
+    def log_density(self, codes: NDArray[np.integer[Any]]) -> FloatArray:
+        """Return the natural logarithm of each row's probability, `-inf` where it is 0.
+
+        `codes` is `(n_rows, d)`. Raises TableError for codes outside the domain.
+        """
 
 
 class Estimator(Protocol):

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from aim_core.junction_tree import (
     mask_of,
     places_of,
 )
+from aim_core.marginals import cell_indices, checked_columns
 
 Axes = tuple[int, ...]
 
@@ -204,6 +206,35 @@ class TreeModel:
             clique, separator = self.tree.cliques[place], above.get(place, 0)
             _extend_rows(rows, self.tables[place], clique, separator, generator)
         return rows
+
+    def log_density(self, codes: NDArray[np.integer[Any]]) -> FloatArray:
+        """Return the natural logarithm of each row's probability, `(n_rows,)`.
+
+        The probability of a row of `(n_rows, d)` codes is the product of the cliques' normalised
+        marginals over that of the separators'. It is `-inf` where a clique gives the row's cell no
+        mass, or less than double precision holds. Raises TableError for codes outside the domain.
+        """
+        columns = checked_columns(codes, self.domain)
+        density = np.zeros(len(codes))
+        for clique, table in zip(self.tree.cliques, self.tables, strict=True):
+            density += self._log_probability(columns, places_of(clique), table)
+        for edge in self.tree.edges:
+            axes, shared = places_of(self.tree.cliques[edge.parent]), places_of(edge.separator)
+            table = sum_onto(self.tables[edge.parent], axes, shared)
+            below = self._log_probability(columns, shared, table)
+            # A separator without mass is in cliques without mass: -inf stands already.
+            density -= np.where(np.isneginf(below), 0.0, below)
+        return density
+
+    def _log_probability(
+        self, columns: Sequence[NDArray[np.int64]], axes: Axes, table: FloatArray
+    ) -> FloatArray:
+        """Look each row's cell up in a table over `axes`, as a logarithm of a probability."""
+        clique = tuple(self.domain.attributes[axis] for axis in axes)
+        mass = table.reshape(-1)[cell_indices(columns, self.domain, clique)] / self.total
+        with np.errstate(divide="ignore"):
+            logs: FloatArray = np.log(mass)
+        return logs
 
 
 def _owned(table: FloatArray, shared: Sequence[FloatArray]) -> FloatArray:

@@ -27,9 +27,9 @@ def count_marginals(
         _check_order(domain, clique)
         counts[clique] = np.zeros(domain.n_cells(clique), dtype=np.int64)
     for chunk in chunks:
-        columns = _checked_columns(chunk, domain)
+        columns = checked_columns(chunk, domain)
         for clique, marginal in counts.items():
-            _count_into(marginal, columns, domain, clique, len(chunk))
+            _count_into(marginal, cell_indices(columns, domain, clique))
     return counts
 
 
@@ -67,15 +67,10 @@ def smallest_superset(target: Clique, cliques: Iterable[Clique], domain: Domain)
     return min(containing, key=lambda clique: (domain.n_cells(clique), domain.positions(clique)))
 
 
-def _check_order(domain: Domain, clique: Clique) -> None:
-    if domain.canonical(clique) != clique:
-        raise WorkloadError(f"the clique {clique} is not in column order; use Domain.canonical")
-
-
-def _checked_columns(
+def checked_columns(
     chunk: npt.NDArray[np.integer[Any]], domain: Domain
 ) -> list[npt.NDArray[np.int64]]:
-    """Split a chunk into contiguous columns; TableError for codes outside the domain."""
+    """Split (n, len(domain)) codes into int64 columns; TableError for codes outside the domain."""
     if chunk.ndim != 2 or chunk.shape[1] != len(domain):
         raise TableError(f"a chunk of codes must be (n, {len(domain)}), got {chunk.shape}")
     columns = [np.ascontiguousarray(column, dtype=np.int64) for column in chunk.T]
@@ -88,18 +83,27 @@ def _checked_columns(
     return columns
 
 
-def _count_into(
-    marginal: Counts,
-    columns: Sequence[npt.NDArray[np.int64]],
-    domain: Domain,
-    clique: Clique,
-    n_rows: int,
-) -> None:
-    index = np.zeros(n_rows, dtype=np.int64)
+def cell_indices(
+    columns: Sequence[npt.NDArray[np.int64]], domain: Domain, clique: Clique
+) -> npt.NDArray[np.int64]:
+    """Return each row's place in a clique's flat marginal, (n,) int64.
+
+    `columns` are those of `checked_columns`. Raises WorkloadError for an unknown attribute.
+    """
+    index = np.zeros(len(columns[0]), dtype=np.int64)
     for place in domain.positions(clique):
         index *= domain.sizes[place]
         index += columns[place]
-    if n_rows < len(marginal):
+    return index
+
+
+def _check_order(domain: Domain, clique: Clique) -> None:
+    if domain.canonical(clique) != clique:
+        raise WorkloadError(f"the clique {clique} is not in column order; use Domain.canonical")
+
+
+def _count_into(marginal: Counts, index: npt.NDArray[np.int64]) -> None:
+    if len(index) < len(marginal):
         # few rows touch few cells: no second array of all cells
         np.add.at(marginal, index, 1)
     else:

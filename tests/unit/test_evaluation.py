@@ -1,13 +1,14 @@
-"""Workload errors: by hand, at the extremes, and refusals."""
+"""Workload errors and likelihoods: by hand, at the extremes, and refusals."""
 
 import numpy as np
 import pytest
 
 from aim_core.domain import Domain
 from aim_core.errors import TableError, WorkloadError
-from aim_core.evaluation import workload_errors
+from aim_core.evaluation import negative_log_likelihood, triples_outside, workload_errors
+from aim_core.inference import calibrate
 from aim_core.marginals import count_marginals
-from aim_core.workload import Workload
+from aim_core.workload import Workload, parse_workload
 
 DOMAIN = Domain(("x", "y"), (2, 2))
 REAL = np.array([[0, 0], [0, 1], [1, 1], [1, 1]])
@@ -45,3 +46,53 @@ def test_what_cannot_be_compared_is_refused():
         errors([[0, 2]])
     with pytest.raises(WorkloadError):
         errors([[0, 0]], counted=(("x",),))
+
+
+def test_triples_outside_a_workload():
+    domain = Domain(tuple("abcde"), (2,) * 5)
+    outside = triples_outside(Workload(domain, (("a", "b", "c"), ("b", "c", "d", "e"), ("a", "e"))))
+    # What a larger clique of W contains is not outside: five triples are left of ten.
+    assert set(outside.cliques) == {
+        ("a", "b", "d"),
+        ("a", "b", "e"),
+        ("a", "c", "d"),
+        ("a", "c", "e"),
+        ("a", "d", "e"),
+    }
+    assert triples_outside(Workload(domain, (domain.attributes,))) is None
+    assert triples_outside(Workload(Domain(("a", "b"), (2, 2)), (("a",),))) is None
+
+
+def test_many_triples_outside_are_drawn_from_the_seed_and_huge_ones_left_out():
+    domain = Domain(tuple("abcdefghijkl"), (2,) * 10 + (1000, 1001))
+    workload = parse_workload("random:20:1", domain)
+    drawn = triples_outside(workload)
+    assert len(drawn.cliques) == 64
+    assert not set(drawn.cliques) & set(workload.cliques)
+    assert not any({"k", "l"} <= set(clique) for clique in drawn.cliques)
+    assert drawn == triples_outside(workload)
+    assert drawn != triples_outside(workload, seed=1)
+
+
+def test_likelihood_by_hand():
+    uniform = calibrate(DOMAIN, {}, 100.0)
+    assert negative_log_likelihood(uniform, REAL) == pytest.approx(np.log(4))
+    x_only = calibrate(DOMAIN, {("x",): np.log([3.0, 1.0])}, 7.0)
+    expected = -np.mean(np.log([3 / 8, 3 / 8, 1 / 8, 1 / 8]))
+    assert negative_log_likelihood(x_only, REAL) == pytest.approx(expected)
+
+
+def test_rows_that_the_model_rules_out_cost_a_finite_amount():
+    potential = np.array([0.0, -5000.0])
+    model = calibrate(DOMAIN, {("x",): potential}, 10.0)
+    impossible = negative_log_likelihood(model, np.array([[1, 0]]))
+    assert impossible == pytest.approx(np.log(1e9) + np.log(4))
+    assert negative_log_likelihood(model, np.array([[0, 0]])) == pytest.approx(np.log(2))
+    every = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    scored = [np.exp(-negative_log_likelihood(model, row[None])) for row in every]
+    assert sum(scored) == pytest.approx(1.0, abs=1e-14)
+
+
+def test_the_likelihood_of_no_rows_is_refused():
+    with pytest.raises(TableError, match="without rows"):
+        negative_log_likelihood(calibrate(DOMAIN, {}, 1.0), np.zeros((0, 2), dtype=int))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aim_core.domain import Domain
-from aim_core.errors import MechanismError, WorkloadError
+from aim_core.errors import MechanismError, TableError, WorkloadError
 from aim_core.inference import Contraction, calibrate, spread, sum_onto
 from aim_core.junction_tree import CellCounts, mask_of
 
@@ -131,6 +131,45 @@ def test_sum_onto_any_axes(axes, keep):
     dropped = tuple(i for i, axis in enumerate(axes) if axis not in keep)
     result = sum_onto(table, tuple(axes), kept)
     np.testing.assert_allclose(result, table.sum(axis=dropped), atol=1e-11)
+
+
+ALL_ROWS = np.stack([axis.ravel() for axis in np.indices(DOMAIN.sizes)], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cliques, st.integers(0, 2**32))
+def test_density_equals_brute_force(measured, seed):
+    potentials = random_potentials(measured, seed)
+    density = calibrate(DOMAIN, potentials, 50.0).log_density(ALL_ROWS)
+    assert np.exp(density).sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(density, np.log(joint_table(potentials, 1.0).ravel()), rtol=1e-9)
+
+
+def test_density_of_independent_attributes_is_the_product_of_their_marginals():
+    model = calibrate(DOMAIN, random_potentials([(name,) for name in "abcdef"], 13), 30.0)
+    ones = model.marginals([(name,) for name in DOMAIN.attributes])
+    expected = sum(np.log(p / 30.0)[codes] for p, codes in zip(ones, ALL_ROWS.T, strict=True))
+    np.testing.assert_allclose(model.log_density(ALL_ROWS), expected, rtol=1e-12)
+
+
+def test_density_is_minus_infinity_without_mass_and_never_undefined():
+    potential = np.zeros(6)
+    potential[:3] = -5000.0
+    # b has no mass at 1 either: a separator cell without mass on both sides
+    rule_out = np.where(np.arange(12) // 4 == 1, -5000.0, 0.0)
+    model = calibrate(DOMAIN, {("a", "b"): potential, ("b", "c"): rule_out}, 5.0)
+    density = model.log_density(ALL_ROWS)
+    empty = (ALL_ROWS[:, 0] == 0) | (ALL_ROWS[:, 1] == 1)
+    np.testing.assert_array_equal(np.isneginf(density), empty)
+    np.testing.assert_allclose(density[~empty], -np.log((~empty).sum()))
+
+
+def test_density_of_codes_outside_the_domain_is_refused():
+    model = calibrate(DOMAIN, {}, 1.0)
+    assert model.log_density(ALL_ROWS[:0]).shape == (0,)
+    for row in ([2, 0, 0, 0, 0, 0], [0, -1, 0, 0, 0, 0]):
+        with pytest.raises(TableError, match="outside"):
+            model.log_density(np.array([row]))
 
 
 def counts_of(rows, clique):
