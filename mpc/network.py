@@ -54,13 +54,17 @@ class PeerLink:
             self._awaited[kind, tag] = (time.monotonic(), future)
         return future
 
+    def hear(self) -> None:
+        """Note a sign of life: any bytes, since a large frame may take long on a slow line."""
+        self.last_heard = time.monotonic()
+
     def deliver(self, kind: Kind, tag: int, payload: bytes) -> None:
         """Hand over an arrived frame.
 
         Raises:
             ProtocolViolation: a tag arrives twice, or more is sent ahead than the cap.
         """
-        self.last_heard = time.monotonic()
+        self.hear()
         if kind == Kind.HEARTBEAT:
             return
         waiting = self._awaited.pop((kind, tag), None)

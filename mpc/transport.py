@@ -89,6 +89,8 @@ class _Connection(asyncio.Protocol):
         peer = self._peer
         if peer is None or self._transport is None:
             return
+        if self._joined:
+            self._connector.network.links[peer].hear()
         try:
             for kind, tag, payload in self._decoder.feed(data):
                 if self._joined:

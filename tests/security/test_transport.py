@@ -348,6 +348,44 @@ def test_a_dead_or_stalled_peer_ends_the_job_of_all(world, then, error, monkeypa
         child.join()
 
 
+def trickle(link, chunk, seconds):
+    """Send what a link writes in small pieces, one every so many seconds."""
+    write, pending = link._write, bytearray()
+
+    async def send():
+        while True:
+            await asyncio.sleep(seconds)
+            if pending:
+                write(bytes(pending[:chunk]))
+                del pending[:chunk]
+
+    link._write = pending.extend
+    return asyncio.create_task(send())
+
+
+def test_a_large_frame_on_a_slow_line_is_no_silence(world, monkeypatch):
+    monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.1)
+
+    async def talk(pid):
+        session = await world.party(pid, silence_seconds=1.0)
+        if pid == 0:
+            slow.append(trickle(session.network.links[1], 100, 0.05))
+        started = asyncio.get_running_loop().time()
+        # 6,000 bytes at 2,000 bytes a second: three times the deadline of silence
+        said = await session.publish("large", bytes(6000) if pid == 0 else b"")
+        return len(said[0]), asyncio.get_running_loop().time() - started
+
+    async def program():
+        found = await asyncio.gather(*(talk(pid) for pid in range(3)))
+        slow[0].cancel()
+        return found
+
+    slow = []
+    sizes, seconds = zip(*run(program(), 20), strict=True)
+    assert sizes == (6000,) * 3
+    assert seconds[1] > 2
+
+
 def test_a_party_that_never_comes_is_named(world):
     async def program():
         results = await outcomes(*(world.party(pid, connect_seconds=1) for pid in (0, 2)))
