@@ -19,6 +19,7 @@ import typer
 
 from parties.cli_audit import app as audits
 from parties.cli_common import EngineKind, EstimatorKind, Json, NoiseKind, guarded, parse_rounds
+from parties.cli_compare import app as comparisons
 from parties.cli_roles import app as roles
 from parties.cli_sites import app as sites
 from parties.errors import ConfigError
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(sites)
 app.add_typer(roles)
 app.add_typer(audits)
+app.add_typer(comparisons)
 
 
 class OracleKind(StrEnum):
@@ -42,10 +44,13 @@ class OracleKind(StrEnum):
     PLAINTEXT = "plaintext"
 
 
-class SplitKind(StrEnum):
-    """How rows are dealt to the simulated holders."""
-
-    IID = "iid"
+Split = Annotated[
+    str, typer.Option(help="How rows go to the simulated holders: iid, cluster, dirichlet:BETA.")
+]
+Target = Annotated[
+    str | None, typer.Option(help="The column that dirichlet skews; default: the last binary one.")
+]
+Participation = Annotated[str, typer.Option(help="Rate at which holders join in each round.")]
 
 
 @app.command("run")
@@ -68,7 +73,9 @@ def run_command(
     parties: Annotated[int, typer.Option(help="Compute parties, 3 to 7.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them may collude.")] = 1,
     holders: Annotated[int, typer.Option(help="Simulated data holders.")] = 10,
-    split: Annotated[SplitKind, typer.Option(help="How rows go to holders.")] = SplitKind.IID,
+    split: Split = "iid",
+    target: Target = None,
+    participation: Participation = "1",
     oracle: Annotated[
         OracleKind, typer.Option(help="mpc: the real thing; plaintext: central AIM.")
     ] = OracleKind.MPC,
@@ -106,7 +113,9 @@ def run_command(
         parties=parties,
         threshold=threshold,
         holders=holders,
-        split=split.value,
+        split=split,
+        target=target,
+        participation=participation,
         oracle=oracle.value,
         estimator=estimator.value,
         noise=noise.value,

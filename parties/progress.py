@@ -6,7 +6,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class RunProgress:
@@ -67,6 +75,58 @@ class RunProgress:
         if share <= start:
             return "ETA ..."
         return f"ETA {(1 - share) / (share - start) * (now - since):.0f} s"
+
+
+class SweepProgress:
+    """Shows how many of a sweep's runs are done and how long the others will take."""
+
+    def __init__(self, n_runs: int) -> None:
+        self._n_runs, self._n_done = n_runs, 0
+        self._started = time.monotonic()
+        console = Console(stderr=True)
+        self._bar = _make_sweep_bar(console) if console.is_terminal else None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=self._n_runs)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def done(self, text: str) -> None:
+        """Note that a run is done."""
+        self._n_done += 1
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=text, completed=self._n_done)
+            return
+        elapsed = time.monotonic() - self._started
+        left = elapsed / self._n_done * (self._n_runs - self._n_done)
+        print(  # noqa: T201 - the plain progress lines
+            f"[{elapsed:7.1f} s] {self._n_done} of {self._n_runs} runs, ETA {left:.0f} s: {text}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _make_sweep_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 def _make_bar(console: Console) -> Progress:
