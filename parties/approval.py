@@ -165,15 +165,20 @@ def check_in_force(manifest: Manifest) -> None:
 
 
 def expiry_warnings(manifest: Manifest, now: dt.datetime) -> list[str]:
-    """Return a text for every certificate in a manifest that ends soon or has ended."""
+    """Return a text for every certificate in a manifest that is not good now, or ends soon."""
     members: Sequence[Member] = [*manifest.parties, *manifest.holders, manifest.estimator]
     texts = [expiry_warning(member.name, member.certificate, now) for member in members]
     return [text for text in texts if text]
 
 
 def expiry_warning(name: str, certificate: str, now: dt.datetime) -> str:
-    """Say that a certificate ends soon or has ended; the empty text if it does not."""
-    end = validity(certificate)[1]
+    """Say that a certificate is not good yet or any more, or ends soon; else the empty text."""
+    begin, end = validity(certificate)
+    if now < begin:
+        return (
+            f"the certificate of {name} is good from {begin:%Y-%m-%d %H:%M} UTC on, which is in "
+            "the future: nobody connects before; set this machine's clock"
+        )
     if end - now > dt.timedelta(days=WARNING_DAYS):
         return ""
     when = f"{end:%Y-%m-%d}"

@@ -16,6 +16,7 @@ from parties.party_job import PartyJob
 from parties.server import ApiServer
 from parties.sessions import PeerSessions
 from parties.status_page import HOST, make_status_app
+from parties.store import disk_error
 from parties.tls import server_context
 
 
@@ -38,7 +39,10 @@ async def _serve(
     config: PartyConfig, manifest: Manifest, inputs: PublicInputs, budget: Budget
 ) -> None:
     form = upload_format(manifest, inputs)
-    job = PartyJob(config, manifest, inputs, form.body_size(config.pid), budget)
+    try:
+        job = PartyJob(config, manifest, inputs, form.body_size(config.pid), budget)
+    except OSError as error:
+        raise disk_error(error, config.pid) from error
     refusal = job.record.refusal()
     if refusal is not None:
         job.close()

@@ -41,7 +41,7 @@ from parties.manifest_fields import differing_fields, field_hashes, name_fields
 Level = Literal["ok", "warning", "error"]
 
 CLOCK_WARNING = dt.timedelta(seconds=60)
-CLOCK_ERROR = dt.timedelta(hours=1)
+CLOCK_ERROR = dt.timedelta(minutes=30)
 
 _SPARE_BYTES = 200_000_000
 """Room for ledger, transcript, bits of the cells and logs beside the uploads."""
@@ -128,7 +128,7 @@ def _check_keys(site: Site, now: dt.datetime) -> Iterator[Finding]:
     identity = site.identity
     try:
         sign_as(identity, "doctor", b"")
-        begin, end = validity(identity.certificate)
+        validity(identity.certificate)
     except PartyError as error:
         cause = "the key and the certificate were not made together, or a path is wrong"
         fix = "give the two files that `distaim keys` made at this site"
@@ -140,20 +140,17 @@ def _check_keys(site: Site, now: dt.datetime) -> Iterator[Finding]:
         what = f"{identity.key_path} can be read by others on this machine (mode {mode:o})"
         fix = f"chmod 600 {identity.key_path}"
         yield Finding("warning", "key file", what, "the file's mode was changed", fix)
-    if now < begin:
-        what = f"the certificate is good from {begin:%Y-%m-%d %H:%M} UTC on, which is in the future"
-        fix = "set this machine's clock"
-        yield Finding("error", "certificate", what, "this machine's clock is behind", fix)
-    else:
-        yield _certificate_finding("certificate", "this site", identity.certificate, now, end)
+    yield _certificate_finding("certificate", "this site", identity.certificate, now)
 
 
-def _certificate_finding(
-    check: str, name: str, certificate: str, now: dt.datetime, end: dt.datetime
-) -> Finding:
+def _certificate_finding(check: str, name: str, certificate: str, now: dt.datetime) -> Finding:
+    begin, end = validity(certificate)
     text = expiry_warning(name, certificate, now)
     if not text:
         return Finding("ok", check, f"the certificate of {name} is good until {end:%Y-%m-%d}")
+    if now < begin:
+        cause = "this machine's clock is behind, or the clock was ahead where the key was made"
+        return Finding("error", check, text, cause, "set the clock, best with NTP")
     fix = "make a new key with `distaim keys`, and agree on a new manifest with its certificate"
     level: Level = "error" if end <= now else "warning"
     return Finding(level, check, text, "certificates are made for some years only", fix)
@@ -188,8 +185,7 @@ def _check_agreement(site: Site, manifest: Manifest, now: dt.datetime) -> Iterat
         fix = "use the certificate that was sent in, or have the manifest drafted again"
         yield Finding("error", "role", str(error), cause, fix)
     for member in [*manifest.parties, *manifest.holders, manifest.estimator]:
-        end = validity(member.certificate)[1]
-        found = _certificate_finding("certificate", member.name, member.certificate, now, end)
+        found = _certificate_finding("certificate", member.name, member.certificate, now)
         if found.level != "ok":
             yield found
 

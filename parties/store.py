@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS requests (
 ) STRICT;
 """
 
+_DISK_ERRORS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""What a person repairs at the disk, after which the same start works."""
+
 
 @dataclass(frozen=True)
 class StoredRequest:
@@ -45,19 +48,16 @@ class Store:
     """
 
     def __init__(self, path: Path, manifest_digest: str, party: int) -> None:
-        self._path = path
+        self._path, self._party = path, party
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=1, isolation_level=None)
-        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_TABLES)
+            self._connection = _open(path)
         except sqlite3.Error as error:
-            self._connection.close()
+            if error.sqlite_errorcode & 0xFF in _DISK_ERRORS:
+                raise self._unusable(error) from error
             raise ConfigError(
                 f"the state in {path} cannot be opened ({error}); is another process of this "
-                "party running, or the disk full?"
+                "party running, or does the file belong to another user?"
             ) from error
         path.chmod(0o600)
         self._bind(f"{manifest_digest} {party}")
@@ -184,8 +184,22 @@ class Store:
     def _unusable(self, error: sqlite3.Error) -> StateError:
         return StateError(
             f"the state in {self._path} cannot be read or written ({error}); check the disk, free "
-            "space if it is full, and start this party again: nothing is lost or charged twice"
+            "space if it is full, and start this party again: nothing is lost or charged twice",
+            party=self._party,
         )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_TABLES)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def disk_error(error: OSError, party: int) -> StateError:

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aim_core.demo import write_demo
 from aim_core.schema import Schema, load_schema
@@ -32,7 +32,11 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 
 class Consortium:
-    """Three parties, two holders, an estimator. Leaving the context kills what still runs."""
+    """Three parties, two holders, an estimator. Leaving the context kills what still runs.
+
+    With `relayed`, party p listens for its peers at `mpc_inner[p]`, and the test has to forward
+    `mpc[p]`, which the manifest tells the others.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,8 @@ class Consortium:
         schema: Schema | None = None,
         n_max: int = 8000,
         n_holders: int = 2,
+        relayed: bool = False,
+        engine: Literal["replicated", "shamir"] = "replicated",
         **party_settings: Any,
     ) -> None:
         self.folder = folder
@@ -54,14 +60,16 @@ class Consortium:
         names = [f"party-{p}" for p in PARTIES] + [f"holder-{h}" for h in range(n_holders)]
         self.identities = {n: make_identity(n, folder / n) for n in [*names, "estimator"]}
         self.manifest = folder / "manifest.json"
+        ports = free_ports(12 if relayed else 9)
+        self.https, self.mpc, self.status = ports[:3], ports[3:6], ports[6:9]
+        self.mpc_inner = ports[9:] if relayed else self.mpc
+        self._engine: Literal["replicated", "shamir"] = engine
         self._draft(schema, workload, rounds, n_max, n_holders)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _draft(
         self, schema: Schema, workload: str, rounds: int, n_max: int, n_holders: int
     ) -> None:
-        ports = free_ports(9)
-        self.https, self.mpc, self.status = ports[:3], ports[3:6], ports[6:]
         terms = Terms(
             workload=workload,
             epsilon="1",
@@ -71,7 +79,7 @@ class Consortium:
             max_model_mb="80",
             rounds=rounds,
             noise="joint",
-            engine="replicated",
+            engine=self._engine,
             n_parties=3,
             threshold=1,
             seed=3,
@@ -112,9 +120,16 @@ class Consortium:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
-    def start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen([*DISTAIM, *arguments], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*DISTAIM, *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+            )
         self.processes[name] = process
         return process
 
@@ -122,7 +137,8 @@ class Consortium:
         os.kill(self.processes[name].pid, signal.SIGKILL)
         self.processes[name].wait()
 
-    def start_party(self, pid: int) -> subprocess.Popen[bytes]:
+    def party_config(self, pid: int) -> Path:
+        """Write a party's settings and return their file."""
         name = f"party-{pid}"
         identity = self.identities[name]
         config = {
@@ -131,7 +147,7 @@ class Consortium:
             "manifest": str(self.manifest),
             "pid": pid,
             "https_port": self.https[pid],
-            "mpc_port": self.mpc[pid],
+            "mpc_port": self.mpc_inner[pid],
             "status_port": self.status[pid],
             "state": str(self.folder / name / "state"),
             "transcript": str(self.transcript(pid)),
@@ -140,7 +156,13 @@ class Consortium:
         }
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(config))
-        return self.start(name, ["party", "--config", str(path)])
+        return path
+
+    def start_party(
+        self, pid: int, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        path = self.party_config(pid)
+        return self.start(f"party-{pid}", ["party", "--config", str(path)], environment)
 
     def start_parties(self) -> None:
         for pid in PARTIES:
@@ -216,6 +238,11 @@ class Consortium:
         except subprocess.TimeoutExpired:
             code = None
         assert code == 0, f"{name} ended with {code}\n{self._logs()}"
+
+    def complete(self, seconds: float = 90) -> None:
+        """Wait until the job and all parties have ended well."""
+        for name in ("estimator", *(f"party-{pid}" for pid in PARTIES)):
+            self.wait_for(name, seconds)
 
     def _logs(self) -> str:
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in self._log_files())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from party_world import World
+from party_world import World, send_upload
 from typer.testing import CliRunner
 
 from parties.approval import (
@@ -186,11 +186,8 @@ def test_a_running_party_takes_nothing_after_the_expiry(tmp_path: Path) -> None:
     job = world.job()
     job.manifest = Manifest.parse({**world.raw(), "expires": "2001-01-01T00:00:00Z"})
 
-    async def chunks():
-        yield b""
-
     with pytest.raises(NotApproved, match="expired"):
-        asyncio.run(job.upload("ann", "a" * 64, chunks()))
+        asyncio.run(send_upload(job, "ann", b""))
     job.close()
 
 
