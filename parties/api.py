@@ -1,6 +1,8 @@
 """A compute party's HTTPS API: who may call what; the answers come from the job."""
 
 import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -9,15 +11,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from parties.errors import IdentityError, ManifestDiffers, RequestRefused
+from parties.errors import IdentityError, ManifestDiffers, RequestRefused, StateError
 from parties.failures import http_status, to_body
 from parties.manifest import Role, program_version
-from parties.messages import MANIFEST_HEADER, SMALL_BODY
+from parties.messages import (
+    HASH_HEADER,
+    MANIFEST_HEADER,
+    OFFSET_HEADER,
+    SMALL_BODY,
+    UPLOAD_HEADER,
+)
 from parties.party_job import PartyJob
-from parties.server import capped_body, capped_chunks, client_fingerprint
+from parties.server import capped_body, client_fingerprint
+from parties.uploads import UploadPart
 
 Handler = Callable[[Request], Awaitable[Response]]
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_log = logging.getLogger(__name__)
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 
@@ -38,6 +48,7 @@ class PartyApi:
             Route("/healthz", self._guarded(self._health), methods=["GET"]),
             Route("/v1/status", self._guarded(self._status), methods=["GET"]),
             Route("/v1/manifest", self._guarded(self._manifest), methods=["GET"]),
+            Route("/v1/uploads/{holder}", self._guarded(self._received), methods=["GET"]),
             Route("/v1/uploads/{holder}", self._guarded(self._upload), methods=["PUT"]),
             Route("/v1/freeze", self._guarded(self._freeze), methods=post),
             Route("/v1/select/{request_id}", self._guarded(self._select), methods=post),
@@ -52,6 +63,8 @@ class PartyApi:
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: every error is an answer
+                if isinstance(error, StateError):  # this site's to repair, not the caller's
+                    _log.error("%s", error)
                 body = to_body(error, self._job.round)
                 return JSONResponse(body.model_dump(), http_status(error))
 
@@ -90,19 +103,27 @@ class PartyApi:
         self._role(request)
         return Response(self._job.manifest.canonical_bytes(), media_type=_JSON)
 
+    async def _received(self, request: Request) -> Response:
+        state = await self._job.received(self._holder(request), _hex_header(request, UPLOAD_HEADER))
+        return JSONResponse(state.model_dump())
+
     async def _upload(self, request: Request) -> Response:
+        holder = self._holder(request)
+        part = UploadPart(
+            _hex_header(request, UPLOAD_HEADER), _hex_header(request, HASH_HEADER), _offset(request)
+        )
+        receipt = await self._job.upload(holder, part, request.stream())
+        return JSONResponse(receipt.model_dump())
+
+    def _holder(self, request: Request) -> str:
+        """Return the holder that asks, about its own upload; IdentityError for another's."""
         role = self._role(request, "holder")
         holder = request.path_params["holder"]
         if role.name != holder:
             raise IdentityError(
                 f"the certificate of {role.name} cannot upload for {holder}", party=self._job.pid
             )
-        upload = request.headers.get("X-Upload", "")
-        if len(upload) != 64 or not set(upload) <= set("0123456789abcdef"):
-            raise RequestRefused("an upload needs its id, 64 hex digits, in the X-Upload header")
-        chunks = capped_chunks(request, self._job.record.uploads.body_size)
-        receipt = await self._job.upload(holder, upload, chunks)
-        return JSONResponse(receipt.model_dump())
+        return role.name
 
     async def _freeze(self, request: Request) -> Response:
         self._role(request, "estimator")
@@ -130,6 +151,20 @@ class PartyApi:
 def make_app(job: PartyJob) -> Starlette:
     """Return the ASGI application of one party's job."""
     return Starlette(routes=PartyApi(job).routes())
+
+
+def _hex_header(request: Request, name: str) -> str:
+    value = request.headers.get(name, "")
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise RequestRefused(f"an upload needs 64 hex digits in the {name} header")
+    return value
+
+
+def _offset(request: Request) -> int:
+    value = request.headers.get(OFFSET_HEADER, "")
+    if not re.fullmatch("[0-9]{1,15}", value):
+        raise RequestRefused(f"an upload needs a number of bytes in the {OFFSET_HEADER} header")
+    return int(value)
 
 
 def _request_id(request: Request) -> str:

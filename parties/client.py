@@ -1,8 +1,10 @@
 """The client of a compute party's API, as holders and the estimator use it."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +16,16 @@ from parties.errors import ManifestDiffers, PartyUnreachable
 from parties.failures import from_body
 from parties.manifest import Manifest
 from parties.manifest_fields import differing_fields, field_hashes, name_fields
-from parties.messages import MANIFEST_HEADER, ErrorBody, Status, parse
+from parties.messages import (
+    HASH_HEADER,
+    MANIFEST_HEADER,
+    OFFSET_HEADER,
+    UPLOAD_HEADER,
+    ErrorBody,
+    Status,
+    UploadState,
+    parse,
+)
 from parties.tls import client_context
 
 _POLL_SECONDS = 0.1
@@ -26,8 +37,9 @@ class PartyClient:
     """One compute party over HTTPS, pinned by its certificate.
 
     Requests are idempotent by design (each has an id or is the same for a given holder), so a
-    broken connection is tried again; after `_ATTEMPTS` it is PartyUnreachable. An answer that
-    is an error is raised as the error that it names.
+    broken connection is tried again; after `_ATTEMPTS` it is PartyUnreachable. An upload is tried
+    once, and the caller asks where to go on. An answer that is an error is raised as the error that
+    it names.
     """
 
     def __init__(self, manifest: Manifest, pid: int, identity: Identity, timeout: float) -> None:
@@ -64,10 +76,22 @@ class PartyClient:
         """Send a request of the estimator and return the answer's body."""
         return self._request("POST", path, content=body)
 
-    def put(self, path: str, upload: str, body: "BodyFile") -> bytes:
-        """Send a holder's share."""
-        headers = {"X-Upload": upload, "Content-Length": str(body.size)}
-        return self._request("PUT", path, content=body, headers=headers)
+    def received(self, holder: str, upload: str) -> int:
+        """Ask how many bytes of a holder's upload the party has."""
+        headers = {UPLOAD_HEADER: upload}
+        answer = self._request("GET", f"/v1/uploads/{holder}", headers=headers)
+        return parse(UploadState, answer).n_bytes
+
+    def put(self, holder: str, upload: str, body: "BodyFile", offset: int) -> bytes:
+        """Send a holder's share from an offset on, once: after a break the offset is another."""
+        headers = {
+            UPLOAD_HEADER: upload,
+            HASH_HEADER: body.sha256,
+            OFFSET_HEADER: str(offset),
+            "Content-Length": str(body.size - offset),
+        }
+        rest = body.chunks(offset)
+        return self._request("PUT", f"/v1/uploads/{holder}", 1, content=rest, headers=headers)
 
     def wait_ready(self, timeout: float) -> Status:
         """Wait until the party has met its peers; PartyUnreachable after `timeout` seconds."""
@@ -88,12 +112,12 @@ class PartyClient:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _request(self, method: str, path: str, **options: Any) -> bytes:
-        for attempt in range(_ATTEMPTS):
+    def _request(self, method: str, path: str, attempts: int = _ATTEMPTS, **options: Any) -> bytes:
+        for attempt in range(attempts):
             try:
                 response = self._client.request(method, path, **options)
             except httpx.TransportError as error:
-                if attempt + 1 < _ATTEMPTS and not isinstance(error, httpx.TimeoutException):
+                if attempt + 1 < attempts and not isinstance(error, httpx.TimeoutException):
                     time.sleep(_POLL_SECONDS)
                     continue
                 raise PartyUnreachable(
@@ -132,13 +156,17 @@ class PartyClient:
 
 
 class BodyFile:
-    """A file as a request's body: every attempt reads it from its beginning."""
+    """An upload's body in a file, with its size in bytes and its SHA-256 (hex)."""
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.size = size
+        self.size = path.stat().st_size
+        with path.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
-    def __iter__(self) -> Iterator[bytes]:
-        with open(self._path, "rb") as file:  # noqa: PTH123 - a plain path is all this needs
+    def chunks(self, offset: int) -> Iterator[bytes]:
+        """Yield the bytes from an offset on."""
+        with self._path.open("rb") as file:
+            file.seek(offset)
             while chunk := file.read(1 << 18):
                 yield chunk

@@ -38,6 +38,10 @@ class UploadRefused(PartyError):
     """A compute party does not take an upload."""
 
 
+class UploadBroken(UploadRefused):
+    """What a compute party has of an upload does not fit what is sent; the holder tries again."""
+
+
 class InputsRefused(PartyError):
     """Uploaded shares are not counts of one table within the manifest's bounds."""
 

@@ -17,6 +17,7 @@ from parties.errors import (
     RequestConflict,
     RequestRefused,
     StateError,
+    UploadBroken,
     UploadRefused,
 )
 from parties.messages import ErrorBody
@@ -54,6 +55,7 @@ _KNOWN: dict[str, type[PartyError]] = {
         NotApproved,
         IdentityError,
         UploadRefused,
+        UploadBroken,
         InputsRefused,
         RequestRefused,
         RequestConflict,

@@ -1,7 +1,7 @@
 """The data holder: counts its marginals, shares them, uploads the shares, keeps the receipts.
 
 Nothing but shares and public facts leaves. The bodies stand in the outbox until all parties have
-given signed receipts, so that a broken upload is repeated with the very same shares.
+given signed receipts, so that a broken upload goes on with the very same shares.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from parties.certificates import Identity
 from parties.client import BodyFile, PartyClient
 from parties.config import HolderMember, HoldersConfig
 from parties.engine import upload_format
-from parties.errors import PartyUnreachable, UploadRefused
+from parties.errors import PartyUnreachable, UploadBroken, UploadRefused
 from parties.manifest import Manifest, PublicInputs, public_inputs
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
 from parties.signatures import Verifier
@@ -70,8 +70,8 @@ def _tables(
         yield config.members[0], encoded_chunks(config.table, inputs.schema)
         return
     codes = read_codes(config.table, inputs)
-    n_rows = sum(len(chunk) for chunk in codes)
-    owners = assign(n_rows, len(config.members), config.split, config.seed)
+    n_holders = len(config.members)
+    owners = assign(codes, inputs.domain, n_holders, config.split, config.seed, config.target)
     for place, member in enumerate(config.members):
         yield member, _rows_of(codes, owners, place)
 
@@ -134,8 +134,8 @@ def upload(
     """Send the outbox's bodies to all parties at once and return their receipts, in order.
 
     A party that has given its receipt before is not asked again; one that does not answer is tried
-    until `connect_timeout`. Raises UploadRefused or IdentityError for a receipt that is not the
-    party's for what was sent.
+    until nothing has arrived there for `connect_timeout`. Raises UploadRefused or IdentityError
+    for a receipt that is not the party's for what was sent.
     """
 
     def send(pid: int) -> UploadReceipt:
@@ -155,14 +155,17 @@ def upload(
 def _send(
     manifest: Manifest, pid: int, identity: Identity, outbox: Path, config: HoldersConfig
 ) -> bytes:
-    path = _body_path(outbox, pid)
-    deadline = time.monotonic() + config.connect_timeout
+    """Send what the party does not have, until it has all; return its receipt."""
+    body, upload = BodyFile(_body_path(outbox, pid)), _record(outbox)["upload"]
+    furthest, deadline = 0, time.monotonic() + config.connect_timeout
     with PartyClient(manifest, pid, identity, config.request_timeout) as client:
         while True:
             try:
-                body = BodyFile(str(path), path.stat().st_size)
-                return client.put(f"/v1/uploads/{identity.name}", _record(outbox)["upload"], body)
-            except PartyUnreachable:
+                offset = client.received(identity.name, upload)
+                if furthest < offset <= body.size:
+                    furthest, deadline = offset, time.monotonic() + config.connect_timeout
+                return client.put(identity.name, upload, body, min(offset, body.size))
+            except (PartyUnreachable, UploadBroken):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_RETRY_SECONDS)
@@ -177,10 +180,8 @@ def check_receipt(
     """
     verifier = Verifier(manifest.parties[pid].certificate)
     verifier.check(RECEIPT_PURPOSE, receipt.signed_bytes(), receipt.signature)
-    path = _body_path(outbox, pid)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    due = (manifest.digest, pid, holder, _record(outbox)["upload"], sha256, path.stat().st_size)
+    body = BodyFile(_body_path(outbox, pid))
+    due = (manifest.digest, pid, holder, _record(outbox)["upload"], body.sha256, body.size)
     said = (receipt.manifest, receipt.party, receipt.holder, receipt.upload, receipt.sha256)
     if (*said, receipt.n_bytes) != due:
         raise UploadRefused(

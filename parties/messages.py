@@ -19,6 +19,9 @@ from parties.manifest import FractionText, Name, describe
 MANIFEST_HEADER = "X-Manifest"
 """Request header with the manifest's digest; every request carries it."""
 
+UPLOAD_HEADER, HASH_HEADER, OFFSET_HEADER = "X-Upload", "X-Body-Sha256", "X-Offset"
+"""Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins."""
+
 SMALL_BODY = 1 << 20
 """Largest body, in bytes, of a request without arrays."""
 
@@ -88,6 +91,12 @@ class SelectAnswer(Wire):
     """The chosen candidate's place in the request's list."""
 
     index: Index
+
+
+class UploadState(Wire):
+    """How many bytes of an upload a compute party has on disk."""
+
+    n_bytes: Index
 
 
 class UploadReceipt(Wire):

@@ -1,6 +1,7 @@
 """A small job for tests of the roles: identities, manifest, and a scripted engine."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +15,14 @@ from parties.certificates import Identity, make_identity
 from parties.config import PartyConfig
 from parties.manifest import PROTOCOL, Manifest, public_inputs
 from parties.mechanism import Budget
-from parties.messages import StepCost
+from parties.messages import StepCost, UploadReceipt
 from parties.party_job import PartyJob
+from parties.uploads import UploadPart
 
 PER_MARGINAL, PER_CANDIDATE = Fraction(1, 10**6), Fraction(1, 10**9)
 SIZES = {"a": 2, "b": 3, "c": 2}
 BODY_SIZE = 100
+UPLOAD = "a" * 64
 
 
 def member(identity: Identity) -> dict[str, str]:
@@ -98,6 +101,19 @@ class World:
         distance = 3 * PER_MARGINAL
         budget = Budget(Fraction(self.rho), 4 * distance, distance, PER_MARGINAL, PER_CANDIDATE)
         return PartyJob(config, manifest, public_inputs(manifest), BODY_SIZE, budget)
+
+
+async def send_upload(
+    job: PartyJob, holder: str, data: bytes, upload: str = UPLOAD, chunk: int = 7
+) -> UploadReceipt:
+    """Upload a body as one request."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), chunk):
+            yield data[start : start + chunk]
+
+    part = UploadPart(upload, hashlib.sha256(data).hexdigest())
+    return await job.upload(holder, part, chunks())
 
 
 class ScriptedEngine:

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from parties.errors import (
     PartyUnreachable,
     RequestConflict,
     RequestRefused,
+    UploadBroken,
     UploadRefused,
 )
 from parties.manifest import Manifest, program_version
@@ -83,25 +85,82 @@ def client(world: World, name: str, manifest: Manifest | None = None) -> PartyCl
 def body_file(tmp_path: Path, data: bytes) -> BodyFile:
     path = tmp_path / "body"
     path.write_bytes(data)
-    return BodyFile(str(path), len(data))
+    return BodyFile(path)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_holder_uploads_once_for_itself(world, engine, tmp_path: Path) -> None:
     data = bytes(range(BODY_SIZE))
     with client(world, "ann") as ann:
-        receipt = parse(
-            UploadReceipt, ann.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, data))
-        )
+        receipt = parse(UploadReceipt, ann.put("ann", UPLOAD, body_file(tmp_path, data), 0))
         assert receipt.sha256 == hashlib.sha256(data).hexdigest()
-        again = ann.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, data))
+        again = ann.put("ann", UPLOAD, body_file(tmp_path, data), 0)
         assert parse(UploadReceipt, again) == receipt
         with pytest.raises(UploadRefused, match="something else"):
-            ann.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, data[::-1]))
-        with pytest.raises(UploadRefused, match="longer"):
-            ann.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, data + b"x"))
+            ann.put("ann", UPLOAD, body_file(tmp_path, data[::-1]), 0)
+        assert ann.received("ann", UPLOAD) == BODY_SIZE
+        with pytest.raises(UploadRefused, match="something else"):
+            ann.received("ann", "b" * 64)
         with pytest.raises(IdentityError, match="cannot upload for bob"):
-            ann.put("/v1/uploads/bob", UPLOAD, body_file(tmp_path, data))
+            ann.received("bob", UPLOAD)
+        with pytest.raises(IdentityError, match="cannot upload for bob"):
+            ann.put("bob", UPLOAD, body_file(tmp_path, data), 0)
         assert ann.status().uploads == {"ann": UPLOAD}
+
+
+def test_an_upload_that_is_cut_off_goes_on_where_it_was(world, engine, tmp_path: Path) -> None:
+    data = bytes(range(BODY_SIZE))
+    context = client_context(world.identities["bob"], world.manifest().parties[0].certificate)
+    head = (
+        f"PUT /v1/uploads/bob HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_SIZE}\r\n"
+        f"X-Manifest: {world.manifest().digest}\r\nX-Upload: {UPLOAD}\r\n"
+        f"X-Body-Sha256: {hashlib.sha256(data).hexdigest()}\r\nX-Offset: 0\r\n\r\n"
+    )
+    with client(world, "bob") as bob:
+        with (
+            socket.create_connection(("127.0.0.1", world.ports[0])) as raw,
+            context.wrap_socket(raw) as tls,
+        ):
+            tls.sendall(head.encode() + data[:60])
+            wait_until(lambda: bob.received("bob", UPLOAD) == 60)
+        assert bob.received("bob", UPLOAD) == 60
+        assert bob.status().uploads == {}
+        with pytest.raises(UploadBroken, match="goes on at byte 61, but 60 bytes"):
+            bob.put("bob", UPLOAD, body_file(tmp_path, data), 61)
+        receipt = parse(UploadReceipt, bob.put("bob", UPLOAD, body_file(tmp_path, data), 60))
+        assert (receipt.sha256, receipt.n_bytes) == (hashlib.sha256(data).hexdigest(), BODY_SIZE)
+        assert bob.received("bob", UPLOAD) == BODY_SIZE
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"X-Upload": "A" * 64},
+        {"X-Upload": "a" * 63},
+        {"X-Body-Sha256": "../" + "a" * 61},
+        {"X-Offset": "-1"},
+        {"X-Offset": "1" * 16},
+        {"X-Offset": ""},
+    ],
+)
+def test_an_upload_names_its_id_its_hash_and_its_place(world, engine, wrong) -> None:
+    context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
+    right = {
+        "X-Manifest": world.manifest().digest,
+        "X-Upload": UPLOAD,
+        "X-Body-Sha256": "b" * 64,
+        "X-Offset": "0",
+    }
+    with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
+        answer = ann.put("/v1/uploads/ann", content=b"x", headers={**right, **wrong})
+        assert answer.json()["error"] == "RequestRefused"
+        assert next(iter(wrong)) in answer.json()["message"]
 
 
 def test_only_the_estimator_asks(world, engine, tmp_path: Path) -> None:
@@ -110,14 +169,14 @@ def test_only_the_estimator_asks(world, engine, tmp_path: Path) -> None:
             other.post("/v1/measure/measure-1", MEASURE)
     with client(world, "estimator") as estimator:
         with pytest.raises(IdentityError, match="may not ask"):
-            estimator.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)))
+            estimator.put("ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)), 0)
         with pytest.raises(RequestRefused, match="collecting"):
             estimator.post("/v1/measure/measure-1", MEASURE)
 
 
 def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> None:
     with client(world, "ann") as ann:
-        ann.put("/v1/uploads/ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)))
+        ann.put("ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)), 0)
     with client(world, "estimator") as estimator:
         estimator.post("/v1/freeze", b'{"uploads":{"ann":"%s"}}' % UPLOAD.encode())
         answer = estimator.post("/v1/measure/measure-1", MEASURE)

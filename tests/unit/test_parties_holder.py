@@ -10,8 +10,11 @@ from party_world import World
 
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
+from parties import holder
+from parties.client import BodyFile
+from parties.config import HolderMember, HoldersConfig
 from parties.engine import candidate_cells, upload_format
-from parties.errors import IdentityError, UploadRefused
+from parties.errors import IdentityError, PartyUnreachable, UploadBroken, UploadRefused
 from parties.holder import check_receipt, count_vector, prepare
 from parties.manifest import Manifest, PublicInputs, public_inputs
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt
@@ -129,3 +132,87 @@ def test_receipts_are_the_partys_own_and_for_what_was_sent(
     for wrong in ({"sha256": "a" * 64}, {"upload": "a" * 64}, {"holder": "bob"}, {"party": 0}):
         with pytest.raises(UploadRefused):
             check_receipt(signed("party-1", **wrong), manifest, 1, "ann", tmp_path)
+
+
+class BreakingParty:
+    """A party whose connection breaks after so many bytes of an attempt; notes the offsets."""
+
+    def __init__(self, breaks: list[int | Exception]) -> None:
+        self.breaks, self.body = breaks, b""
+        self.offsets: list[int] = []
+
+    def __call__(self, *_: object) -> "BreakingParty":
+        return self
+
+    def __enter__(self) -> "BreakingParty":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def received(self, holder: str, upload: str) -> int:
+        return len(self.body)
+
+    def put(self, holder: str, upload: str, body: BodyFile, offset: int) -> bytes:
+        self.offsets.append(offset)
+        sent = b"".join(body.chunks(offset))
+        at = self.breaks.pop(0) if self.breaks else len(sent)
+        if isinstance(at, Exception):
+            self.body = b""
+            raise at
+        self.body = self.body[:offset] + sent[:at]
+        if at < len(sent):
+            raise PartyUnreachable("cut off")
+        return hashlib.sha256(self.body).hexdigest().encode()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "offsets"),
+    [
+        ([], [0]),
+        ([0, 10, 7], [0, 0, 10, 17]),
+        ([20, UploadBroken("dropped"), 5], [0, 20, 0, 5]),
+    ],
+)
+def test_only_what_a_party_lacks_is_sent_again(
+    world, manifest, inputs, tmp_path, monkeypatch, breaks, offsets
+) -> None:
+    prepare(
+        count_vector([table(20, 0)], inputs, manifest.n_max),
+        upload_format(manifest, inputs),
+        manifest,
+        tmp_path,
+    )
+    party = BreakingParty(breaks)
+    monkeypatch.setattr(holder, "PartyClient", party)
+    monkeypatch.setattr(holder, "_RETRY_SECONDS", 0.0)
+    body = (tmp_path / "body-1.share").read_bytes()
+    answer = holder._send(manifest, 1, world.identities["ann"], tmp_path, settings(tmp_path))
+    assert answer.decode() == hashlib.sha256(body).hexdigest()
+    assert party.offsets == offsets
+
+
+def settings(folder: Path, connect_timeout: float = 60.0) -> HoldersConfig:
+    member = HolderMember(name="ann", certificate=folder / "c", key=folder / "k")
+    return HoldersConfig(
+        manifest=folder / "m",
+        table=folder / "t",
+        outbox=folder,
+        members=[member],
+        connect_timeout=connect_timeout,
+    )
+
+
+def test_a_party_that_takes_nothing_is_given_up(
+    world, manifest, inputs, tmp_path, monkeypatch
+) -> None:
+    prepare(
+        count_vector([table(20, 0)], inputs, manifest.n_max),
+        upload_format(manifest, inputs),
+        manifest,
+        tmp_path,
+    )
+    monkeypatch.setattr(holder, "PartyClient", BreakingParty([UploadBroken("dropped")] * 99))
+    monkeypatch.setattr(holder, "_RETRY_SECONDS", 0.01)
+    with pytest.raises(UploadBroken):
+        holder._send(manifest, 1, world.identities["ann"], tmp_path, settings(tmp_path, 0.1))

@@ -1,26 +1,26 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from party_world import BODY_SIZE, PER_CANDIDATE, PER_MARGINAL, ScriptedEngine, World
+from party_world import (
+    BODY_SIZE,
+    PER_CANDIDATE,
+    PER_MARGINAL,
+    UPLOAD,
+    ScriptedEngine,
+    World,
+    send_upload,
+)
 
 from aim_core.errors import BudgetExceeded
 from mpc.errors import PeerLost
 from parties.errors import RequestConflict, RequestRefused, UploadRefused
 from parties.messages import SelectAnswer, decode_marginals, encode_counts, pack, parse
 from parties.party_job import PartyJob
-
-UPLOAD = "a" * 64
-
-
-async def body_of(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), 7):
-        yield data[start : start + 7]
 
 
 def select_body(**changes) -> bytes:
@@ -60,7 +60,7 @@ def fresh(world: World, tmp_path: Path):
             world.folder = keys
         jobs.append(job)
         await job.connected(engine)
-        await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
+        await send_upload(job, "ann", bytes(BODY_SIZE))
         if freeze:
             assert await job.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode()) == b"{}"
         return job
@@ -196,7 +196,7 @@ def test_freeze_needs_known_uploads_and_closes_the_door(fresh) -> None:
             await job.select("select-1", select_body())
         await job.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode())
         with pytest.raises(UploadRefused, match="no more"):
-            await job.upload("bob", UPLOAD, body_of(bytes(BODY_SIZE)))
+            await send_upload(job, "bob", bytes(BODY_SIZE))
 
     asyncio.run(scenario())
 
@@ -205,11 +205,11 @@ def test_uploads_are_taken_once(fresh) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine(), freeze=False)
         first = job.record.uploads.receipts["ann"]
-        assert await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE))) == first
+        assert await send_upload(job, "ann", bytes(BODY_SIZE)) == first
         with pytest.raises(UploadRefused, match="something else"):
-            await job.upload("ann", UPLOAD, body_of(b"x" * BODY_SIZE))
+            await send_upload(job, "ann", b"x" * BODY_SIZE)
         with pytest.raises(UploadRefused, match="bytes"):
-            await job.upload("bob", UPLOAD, body_of(bytes(BODY_SIZE - 1)))
+            await send_upload(job, "bob", bytes(BODY_SIZE - 1))
         assert set(job.record.uploads.receipts) == {"ann"}
         assert not list(job.record.uploads.path("ann").parent.glob("*.part"))
 

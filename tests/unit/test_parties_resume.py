@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from party_world import BODY_SIZE, ScriptedEngine, World
+from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
 from mpc.errors import EncodingOverflow, MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from parties.errors import ChargeLost, InputsRefused, NotReady, RequestConflict, UploadRefused
@@ -15,13 +14,9 @@ from parties.messages import LedgerEntry
 from parties.party_job import PartyJob
 from parties.recovery import Claim, may_come_back, merged
 
-UPLOAD, SHA = "a" * 64, "cd" * 32
+SHA = "cd" * 32
 FREEZE = json.dumps({"uploads": {"ann": UPLOAD}}).encode()
 LOST = PeerLost("the connection to party 2 is lost", 2)
-
-
-async def body_of(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def measure_body(sigma2: str = "4", round_number: int = 1) -> bytes:
@@ -67,7 +62,7 @@ class Site:
     async def frozen(self, engine: ScriptedEngine) -> PartyJob:
         job = self.job()
         await job.connected(engine)
-        await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
+        await send_upload(job, "ann", bytes(BODY_SIZE))
         await job.freeze(FREEZE)
         return job
 
@@ -94,7 +89,7 @@ def test_a_lost_peer_leaves_the_job_waiting_and_the_charge_spent(site: Site) -> 
         with pytest.raises(NotReady):
             await job.measure("measure-2", measure_body(round_number=2))
         with pytest.raises(UploadRefused, match="no more"):
-            await job.upload("bob", UPLOAD, body_of(bytes(BODY_SIZE)))
+            await send_upload(job, "bob", bytes(BODY_SIZE))
         engine = ScriptedEngine()
         await job.connected(engine)
         assert engine.calls == [("load", ["ann.share"])]
@@ -179,7 +174,7 @@ def test_a_charge_of_a_peer_is_booked_here_too(site: Site) -> None:
 def test_the_freeze_of_the_peers_is_taken_over(site: Site) -> None:
     async def scenario() -> None:
         job = site.job()
-        await job.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
+        await send_upload(job, "ann", bytes(BODY_SIZE))
         peer = Claim(inputs={"ann": UPLOAD}, freeze=SHA, charges=[], finish=None)
         engine = ScriptedEngine()
         engine.said = {1: peer.model_dump_json().encode(), 2: peer.model_dump_json().encode()}

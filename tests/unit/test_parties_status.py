@@ -6,12 +6,11 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-from party_world import BODY_SIZE, ScriptedEngine, World
+from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
 from mpc.errors import PeerLost
 from parties.party_job import PartyJob
@@ -19,12 +18,7 @@ from parties.server import ApiServer
 from parties.status_page import make_status_app
 from parties.status_view import rounds_of, view_of
 
-UPLOAD = "a" * 64
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-async def body_of(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def measure(round_number: int, candidates: tuple[int, ...] = (1,)) -> bytes:
@@ -46,7 +40,7 @@ def job(tmp_path: Path):
 
     async def run() -> None:
         await made.connected(Losing())
-        await made.upload("ann", UPLOAD, body_of(bytes(BODY_SIZE)))
+        await send_upload(made, "ann", bytes(BODY_SIZE))
         await made.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode())
         await made.measure("measure-0", measure(0))
         with pytest.raises(PeerLost):
