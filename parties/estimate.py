@@ -4,13 +4,11 @@ Every figure says what it is. "exact": follows from the manifest, as do uploads,
 what is done once on all cells, where they are few enough to be rehearsed as they are. "estimate":
 rests on an assumption that is listed, or on a time measured on this machine: the secure steps are
 rehearsed (`parties.rehearsal`), and so is the policy, on made-up data (`parties.policy_rehearsal`).
-Bounds are named as such.
+What lies outside the steps, and the engine on MPyC, are measured by a small run of all processes
+(`parties.trial_run`). Bounds are named as such.
 """
 
 import os
-import subprocess
-import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -25,6 +23,7 @@ from parties.errors import ConfigError
 from parties.manifest import Manifest, PublicInputs, parse_fraction, public_inputs
 from parties.policy_rehearsal import PolicyRehearsal, rehearse_policy
 from parties.rehearsal import REHEARSED_CELLS, Cost, Rehearsal, rehearse
+from parties.trial_run import Trial, try_out
 
 Basis = Literal["exact", "estimate"]
 
@@ -33,9 +32,6 @@ MOST_AHEAD = 1 << 14
 
 _LOCAL_ROUND = 3.0
 """A round between processes on one machine takes so many times its computation in one process."""
-
-_START = 2.5
-"""Starting and ending the processes of a run here takes so many times the imports of them all."""
 
 _UPLOAD_RATE = 150e6
 """Bytes per second that a holder's program and a party's API pass on where the line is no limit."""
@@ -107,11 +103,14 @@ class Estimate:
 def estimate(manifest: Manifest, link: Link | None = None, holders: int | None = None) -> Estimate:
     """Estimate a job: on this machine alone, or with sites that are joined by a link.
 
-    `holders` is how many upload; None: all that the manifest lists. ConfigError for the shamir
-    engine, which is not rehearsed, and for more holders than listed.
+    `holders` is how many upload; None: all that the manifest lists. ConfigError for more holders
+    than listed, and for the shamir engine over a link. JobFailed if the trial run does not work.
     """
-    if manifest.engine != "replicated":
-        raise ConfigError(f"jobs of engine {manifest.engine} are not estimated, only replicated")
+    if manifest.engine == "shamir" and link is not None:
+        raise ConfigError(
+            "MPyC does not count rounds, so jobs of engine shamir are estimated for one machine "
+            "only; leave out --bandwidth and --rtt, or use engine replicated"
+        )
     n_holders = len(manifest.holders) if holders is None else holders
     if not 1 <= n_holders <= len(manifest.holders):
         raise ConfigError(
@@ -119,9 +118,12 @@ def estimate(manifest: Manifest, link: Link | None = None, holders: int | None =
         )
     inputs = public_inputs(manifest)
     policy = rehearse_policy(manifest, inputs)
-    secure = rehearse(manifest, inputs, policy.epsilon, list({policy.sigma2, *policy.variances}))
+    # noise and input checks are the same in both engines
+    rehearsed = manifest.model_copy(update={"engine": "replicated"})
+    secure = rehearse(rehearsed, inputs, policy.epsilon, list({policy.sigma2, *policy.variances}))
+    trial = try_out(manifest, inputs, n_holders) if link is None else None
     clock = _Clock(manifest, link, secure.agree.seconds)
-    steps = _Steps(manifest, inputs, policy, secure, clock, n_holders)
+    steps = _Steps(manifest, inputs, policy, secure, trial, clock, n_holders)
     form = upload_format(manifest, inputs)
     d = len(inputs.domain.attributes)
     return Estimate(
@@ -175,6 +177,7 @@ class _Steps:
     inputs: PublicInputs
     policy: PolicyRehearsal
     secure: Rehearsal
+    trial: Trial | None
     clock: _Clock
     n_holders: int
 
@@ -185,27 +188,19 @@ class _Steps:
 
     def all(self) -> list[StepFigure]:
         """Return the steps in their order."""
-        whole: Basis = "exact" if self.policy.all_cells <= REHEARSED_CELLS else "estimate"
+        if self.manifest.engine == "shamir" and self.trial is not None:
+            secure = self._shamir(self.trial)
+        else:
+            secure = self._replicated()
         return [
-            *([self._start()] if self.clock.link is None else []),
+            *([self._local("start and end", self.trial.start_seconds)] if self.trial else []),
             self._collect(),
-            self._secure("check", self.secure.check, whole),
-            self._secure("prepare", self.secure.prepare, whole),
-            *self._requests(),
+            *secure,
+            self._local("requests", self.rounds * self._request_seconds()),
             self._local("fit", self.policy.fit_seconds * self.rounds),
             self._local("model marginals", self.policy.marginals_seconds * self.rounds),
             self._local("sample", self.policy.sample_seconds),
         ]
-
-    def _start(self) -> StepFigure:
-        """Time the start of one process, mostly imports, for all those of a run here."""
-        started = time.perf_counter()
-        modules = "import parties.compute_party, parties.holder, parties.estimator"
-        subprocess.run([sys.executable, "-c", modules], check=True)
-        seconds = time.perf_counter() - started
-        n_processes = self.manifest.n_parties + 2
-        imports = self.clock.computing(seconds * n_processes, n_processes)
-        return self._local("start and end", _START * imports)
 
     def _collect(self) -> StepFigure:
         """Add up counting, sharing, uploading; holders work side by side, or on one machine."""
@@ -219,20 +214,63 @@ class _Steps:
         )
         return self._local("collect", counting + sharing + adding)
 
-    def _requests(self) -> list[StepFigure]:
+    def _load(self, name: str, cost: Cost) -> StepFigure:
+        """Return a step of loading: done once, or for each round's holders."""
+        all_join = parse_fraction(self.manifest.mechanism.participation) == 1
+        exact = all_join and self.policy.all_cells <= REHEARSED_CELLS
+        n_loads = 1 if all_join else 1 + self.rounds
+        return self._secure(name, cost.repeated(n_loads), "exact" if exact else "estimate")
+
+    def _agree(self) -> StepFigure:
+        fixed = self.manifest.mechanism.rounds is not None
+        agree = self.secure.agree.repeated(2 * self.rounds + 3)
+        return self._secure("agree", agree, "exact" if fixed else "estimate")
+
+    def _shamir(self, trial: Trial) -> list[StepFigure]:
+        """Return the steps of the engine on MPyC, whose work grows with the cells it works on.
+
+        A cell is converted from the ring when it is prepared, with t comparisons; a cell of the
+        noise, which is signed, with one more. The noise itself is that of the other engine.
+        """
+        growth, n_rounds = self.policy.all_cells / trial.n_cells, self.rounds
+        threshold, n_oneways = self.manifest.threshold, len(self.inputs.domain)
+        opened = self.policy.oneway_cells + n_rounds * self.policy.mean_cells
+        converted = (threshold + 1) / threshold * opened / trial.n_cells
+        drawn = n_rounds * self.policy.noise_cells + n_oneways * _padded(1)
+        unit = self.secure.gaussian[self.policy.sigma2]
+        noise = Cost(
+            unit.n_bytes * drawn, unit.rounds * (n_rounds + n_oneways), unit.seconds * drawn
+        )
+        rho, prepare = self._rho(), _trial_cost(trial, "prepare")
+        return [
+            self._load("check", self.secure.check),
+            self._tried("prepare", prepare.scaled(growth)),
+            self._agree(),
+            self._tried("score", _trial_cost(trial, "score").scaled(growth * n_rounds)),
+            self._tried("select", _trial_cost(trial, "select").scaled(n_rounds), rho[0]),
+            self._tried("measure", prepare.scaled(converted), rho[1]),
+            self._secure("noise", noise, "estimate"),
+        ]
+
+    def _tried(self, name: str, cost: Cost, rho: float = 0.0) -> StepFigure:
+        """Return a step that a trial run has measured: one party's bytes, seconds here."""
+        return StepFigure(
+            name, round(cost.n_bytes), round(cost.rounds), cost.seconds, "estimate", rho
+        )
+
+    def _replicated(self) -> list[StepFigure]:
         secure, n_rounds, policy = self.secure, self.rounds, self.policy
-        n_requests = 2 * n_rounds + 3
         score, most = (self._score(n) for n in (policy.nonzero_cells, policy.nonzero_most))
         opened = policy.oneway_cells + n_rounds * policy.mean_cells
         opening = Cost(secure.opening.n_bytes * opened, secure.opening.rounds * (n_rounds + 1),
                        secure.opening.seconds * opened)  # fmt: skip
         rho = self._rho()
-        fixed: Basis = "exact" if self.manifest.mechanism.rounds is not None else "estimate"
         scoring = self._secure("score", score.repeated(n_rounds), "estimate")
         most_bytes = round(most.n_bytes * n_rounds / self.manifest.n_parties)
         return [
-            self._secure("agree", secure.agree.repeated(n_requests), fixed),
-            self._local("requests", n_rounds * self._request_seconds()),
+            self._load("check", secure.check),
+            self._load("prepare", secure.prepare),
+            self._agree(),
             replace(scoring, most_bytes=most_bytes),
             self._secure("select", secure.select.repeated(n_rounds), "estimate", rho[0]),
             self._secure("measure", opening, "estimate", rho[1]),
@@ -295,6 +333,11 @@ class _Steps:
         return StepFigure(name, 0, 0, seconds, "exact")
 
 
+def _trial_cost(trial: Trial, step: str) -> Cost:
+    cost = trial.steps[step]
+    return Cost(cost.bytes_sent, 0.0, cost.seconds)
+
+
 def _padded(n_cells: int) -> int:
     """Round up to whole words of the samplers."""
     return -(-n_cells // 64) * 64
@@ -329,7 +372,7 @@ def _assumptions(manifest: Manifest, link: Link | None, policy: PolicyRehearsal)
             "earlier where measurements teach it little, later where there is much to learn"
         )
     if link is None:
-        texts.append("all roles run on this machine; writing results and report is not counted")
+        texts.append("all roles run on this machine, and it has nothing else to do")
     else:
         texts.append("every party has a machine and a line of its own; holders upload at once")
     return tuple(texts)

@@ -35,7 +35,9 @@ _FILLED = 0.75
 
 _N_CLASSES = 5
 _SKEW = 2.5
-"""With these two the made-up data takes about the rounds, and has about the zeros, of real data."""
+_LOOSENED_SIZE = 50
+"""With these three the made-up data takes about the rounds, has about the zeros, and leads to
+marginals of about the sizes, of real data."""
 
 _COURSE_ITERATIONS = 20
 _TIMED_CLIQUES = 40
@@ -130,7 +132,8 @@ def _rehearse_course(manifest: Manifest, inputs: PublicInputs) -> _Course:
         if isinstance(request, Select):
             nonzero.append(sum(int(np.count_nonzero(model)) for model in request.model_counts))
 
-    run = aim(aim_settings(manifest), small.workload, noise, MirrorDescent(_COURSE_ITERATIONS))
+    settings = aim_settings(manifest, len(manifest.holders))
+    run = aim(settings, small.workload, noise, MirrorDescent(_COURSE_ITERATIONS))
     result = drive(run, oracle, observe)
     growth = float(np.mean(nonzero)) / max(1, nonzero[0]) if nonzero else 1.0
     return _Course(result.rounds, growth)
@@ -178,7 +181,10 @@ class _Data:
 
 
 def made_up_codes(domain: Domain, n_rows: int) -> np.ndarray:
-    """Return (n_rows, d) codes with skewed columns that depend on a hidden class; always equal."""
+    """Return (n_rows, d) codes with skewed columns that depend on a hidden class; always equal.
+
+    Large columns depend on it less: a row follows its class at the rate 50 / (50 + size).
+    """
     generator = np.random.default_rng(2026)
     classes = generator.integers(_N_CLASSES, size=n_rows)
     columns = []
@@ -186,7 +192,8 @@ def made_up_codes(domain: Domain, n_rows: int) -> np.ndarray:
         weights = 1.0 / np.arange(1, size + 1) ** _SKEW
         orders = np.array([generator.permutation(size) for _ in range(_N_CLASSES)])
         drawn = generator.choice(size, size=n_rows, p=weights / weights.sum())
-        columns.append(orders[classes, drawn])
+        follows = generator.random(n_rows) < _LOOSENED_SIZE / (_LOOSENED_SIZE + size)
+        columns.append(orders[np.where(follows, classes, 0), drawn])
     return np.stack(columns, axis=1)
 
 
@@ -194,7 +201,8 @@ def _first_requests(
     manifest: Manifest, inputs: PublicInputs, data: _Data
 ) -> tuple[Measure, Select]:
     """Return what a run asks for first: the one-ways, and the first selection."""
-    settings, noise = aim_settings(manifest), manifest_noise(manifest)
+    settings = aim_settings(manifest, len(manifest.holders))
+    noise = manifest_noise(manifest)
     run = aim(settings, inputs.workload, noise, MirrorDescent(_COURSE_ITERATIONS))
     first = next(run)
     if not isinstance(first, Measure):
@@ -209,7 +217,7 @@ def _time_fit(
     manifest: Manifest, inputs: PublicInputs, data: _Data, course: _Course, select: Select
 ) -> tuple[float, float, float]:
     """Return the seconds of a fit in mid-run, of all candidates' marginals, and of sampling."""
-    domain, settings = inputs.domain, aim_settings(manifest)
+    domain, settings = inputs.domain, aim_settings(manifest, len(manifest.holders))
     limit = settings.max_model_mb * 2**20 / 8 / 2
     oneways = [clique for clique in inputs.candidates if len(clique) == 1]
     chosen: list[Clique] = []
