@@ -104,28 +104,34 @@ class SecureJob:
         self.parameters = parameters
         self.noise = noise
         self._loaded: tuple[SharedCells, NoiseBank] | None = None
+        self._n_loads = 0
         self._lock = asyncio.Lock()
 
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
-        """Take the frozen cells of all candidates and compute their bits.
+        """Take the cells of all candidates and compute their bits; they replace earlier ones.
 
         Args:
             cells: ring share ``(sum of sizes,)``, candidates one after the other.
             sizes: number of cells per candidate.
         """
         async with self._lock:
-            with self.session.step("prepare", "job") as channel:
+            self._n_loads += 1
+            with self.session.step("prepare", f"cells-{self._n_loads}") as channel:
                 prepared = await prepare_cells(channel, cells, sizes, self.parameters.count_bits)
-            bank = NoiseBank(
-                self.session,
-                self.noise,
-                ring(self.parameters.ring_bits),
-                self.parameters.fraction_bits,
-                len(sizes),
-                max(sizes),
-            )
+            # noise depends on no data: what was made ahead stays good
+            bank = self._new_bank(sizes) if self._loaded is None else self._loaded[1]
             bank.fill_gumbels()
             self._loaded = prepared, bank
+
+    def _new_bank(self, sizes: Sequence[int]) -> NoiseBank:
+        return NoiseBank(
+            self.session,
+            self.noise,
+            ring(self.parameters.ring_bits),
+            self.parameters.fraction_bits,
+            len(sizes),
+            max(sizes),
+        )
 
     def _input(self) -> tuple[SharedCells, NoiseBank]:
         if self._loaded is None:

@@ -9,6 +9,7 @@ statistics of these steps show bytes and seconds only.
 import asyncio
 from collections.abc import Awaitable, Sequence
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ from mpc.sharing import Array, Share, component_sum, reduce_ring, ring
 
 SECURE_INTEGER_BITS = 66
 
+_CHUNK_CELLS = 128
+"""So many cells are worked on at once: MPyC computes on an array without a pause, some milliseconds
+per cell, and the heartbeats to the peers have to get their turn."""
+
 
 class ShamirJob:
     """Same requests and answers as ``job.SecureJob``, see there."""
@@ -35,6 +40,7 @@ class ShamirJob:
         self._runtime: ShamirRuntime
         self._runtime, self._integer = start_runtime(session, SECURE_INTEGER_BITS)
         self._cells: Any = None
+        self._n_loads = 0
         self._offsets: Array = np.zeros(1, np.int64)
         self._lock = asyncio.Lock()
 
@@ -66,12 +72,30 @@ class ShamirJob:
         return total - (total >= modulus // 2) * modulus if signed else total
 
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
-        """Take the frozen cells; see ``SecureJob.load``."""
+        """Take the cells; see ``SecureJob.load``."""
         async with self._lock:
-            with self.session.step("prepare", "job"):
-                self._cells = self._from_ring(cells, signed=False)
+            self._n_loads += 1
+            with self.session.step("prepare", f"cells-{self._n_loads}"):
+                self._cells = await self._cells_from_ring(cells)
                 self._offsets = np.concatenate([[0], np.cumsum(sizes)])
-                await self._finished(self._runtime.gather(self._cells))
+
+    async def _cells_from_ring(self, cells: Share) -> Any:
+        """Turn cells into secure integers, piece by piece."""
+        pieces = []
+        for piece in _pieces(*cells.shape):
+            part = cells.map(itemgetter(piece), _shape(piece))
+            pieces.append(self._from_ring(part, signed=False))
+            await self._finished(self._runtime.gather(pieces[-1]))
+        return self._runtime.np_concatenate(pieces)
+
+    async def _distance(self, cells: Any, model: Array) -> Any:
+        """Return the L1 distance of a candidate's cells from its model, piece by piece."""
+        total: Any = 0
+        for piece in _pieces(len(model)):
+            difference = cells[piece] - model[piece].astype(object)
+            total = total + self._runtime.np_sum(abs(difference))
+            await self._finished(self._runtime.gather(total))
+        return total
 
     def _candidate(self, candidate: int) -> Any:
         if self._cells is None:
@@ -89,11 +113,10 @@ class ShamirJob:
         """Run the exponential mechanism; see ``SecureJob.select``."""
         async with self._lock:
             with self.session.step("score", label):
-                distances = []
-                for candidate, model in zip(candidates, model_counts, strict=True):
-                    difference = self._candidate(candidate) - model.astype(object)
-                    distances.append(self._runtime.np_sum(abs(difference)))
-                await self._finished(self._runtime.gather(distances))
+                distances = [
+                    await self._distance(self._candidate(candidate), model)
+                    for candidate, model in zip(candidates, model_counts, strict=True)
+                ]
             if len(candidates) == 1:
                 return 0
             with self.session.step("select", label) as channel:
@@ -132,3 +155,12 @@ class ShamirJob:
                     opened = await self._finished(self._runtime.output(noisy))
                     results.append(np.asarray(opened).astype(np.int64))
         return results
+
+
+def _pieces(n_cells: int) -> list[slice]:
+    starts = range(0, n_cells, _CHUNK_CELLS)
+    return [slice(start, min(start + _CHUNK_CELLS, n_cells)) for start in starts]
+
+
+def _shape(piece: slice) -> tuple[int]:
+    return (piece.stop - piece.start,)

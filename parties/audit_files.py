@@ -21,6 +21,7 @@ from parties.transcript_entries import (
     AnyEntry,
     Begin,
     Drive,
+    Freeze,
     Marginal,
     Measure,
     Measured,
@@ -110,6 +111,12 @@ class Account:
     steps: list[Step] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
     finished: bool = False
+
+    @property
+    def n_holders(self) -> int:
+        """Count the holders whose uploads were frozen; 1 if the transcript does not say."""
+        freezes = [line.entry for line in self.file.lines if isinstance(line.entry, Freeze)]
+        return max((len(entry.uploads) for entry in freezes), default=1)
 
 
 def find_manifest(run_dirs: Sequence[Path]) -> Path:

@@ -48,7 +48,8 @@ def replay(
     drive = first if isinstance(first, Drive) else None
     report = _Report(drive, findings)
     estimator = make_estimator("numpy" if drive is None else drive.estimator)
-    run = aim.aim(aim_settings(manifest), inputs.workload, manifest_noise(manifest), estimator)
+    settings = aim_settings(manifest, max((account.n_holders for account in accounts), default=1))
+    run = aim.aim(settings, inputs.workload, manifest_noise(manifest), estimator)
     finished = any(account.finished for account in accounts)
     outcome = _compare_all(run, _merged(accounts), finished, inputs, report)
     if outcome is not None and result is not None:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from aim_core.errors import TableError
+from aim_core.splits import parse_kind
 from parties.certificates import Identity
 from parties.errors import ConfigError
 from parties.manifest import Frozen, Name, Port, describe, read_settings
@@ -75,6 +77,14 @@ class HolderMember(Frozen):
     key: PathText
 
 
+def _is_split(text: str) -> str:
+    try:
+        parse_kind(text)
+    except TableError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class HoldersConfig(Frozen):
     """The site of one data holder, or of several simulated ones that share a table.
 
@@ -86,7 +96,8 @@ class HoldersConfig(Frozen):
     outbox: PathText
     receipts: PathText | None = None
     members: Annotated[list[HolderMember], Field(min_length=1)]
-    split: Literal["iid"] = "iid"
+    split: Annotated[str, AfterValidator(_is_split)] = "iid"
+    target: str | None = None
     seed: int = 0
     connect_timeout: Seconds = 120.0
     request_timeout: Seconds = 600.0

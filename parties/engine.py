@@ -98,6 +98,7 @@ class MpcEngine:
         self._format = upload_format(manifest, inputs)
         self._n_max, self._count_bits = parameters.n_max, parameters.count_bits
         self._job = _make_job(manifest.engine, session, parameters, source)
+        self._n_loads = 0
 
     async def agree(self, label: str, values: Mapping[str, bytes]) -> None:
         """Compare named public values with all peers; ProtocolViolation names who differs."""
@@ -115,11 +116,13 @@ class MpcEngine:
     async def load(self, uploads: Mapping[str, Path]) -> None:
         """Sum the uploads, check the sums, project to all candidates, prepare the cells' bits.
 
-        Raises InputsRefused if the sums are not counts of one table of at most n_max records; it
-        names the holders whose own shares are not. Nothing else about them is opened.
+        What was loaded before is replaced. Raises InputsRefused if the sums are not counts of one
+        table of at most n_max records; it names the holders whose own shares are not. Nothing else
+        about them is opened.
         """
         total = await asyncio.to_thread(self._sum, list(uploads.values()))
-        if not await self._valid("all", total):
+        self._n_loads += 1
+        if not await self._valid(f"all-{self._n_loads}", total):
             raise InputsRefused(await self._blame(uploads))
         shape = (sum(self._inputs.sizes),)
         cells = total.map(lambda component: candidate_cells(component, self._inputs), shape)
@@ -139,7 +142,7 @@ class MpcEngine:
         wrong = [
             name
             for name, path in uploads.items()
-            if not await self._valid(name, await asyncio.to_thread(self._sum, [path]))
+            if not await self._valid(f"of-{name}", await asyncio.to_thread(self._sum, [path]))
         ]
         if not wrong:
             return (

@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from aim_core.aim import AimSettings, Lost, Measure, Select
+from aim_core.model_file import save_model
 from mpc.errors import MpcError
 from parties.approval import load_approved_manifest
 from parties.client import PartyClient
@@ -25,6 +26,7 @@ from parties.manifest import (
     Manifest,
     PublicInputs,
     parse_fraction,
+    participation,
     public_inputs,
 )
 from parties.mechanism import Emit, Outcome, environment, run_mechanism
@@ -46,6 +48,9 @@ from parties.transcript_entries import Drive, Failed, Result
 
 Reply = TypeVar("Reply")
 
+MODEL_FILE = "model.npz"
+"""The fitted model among a job's results."""
+
 _POLL_SECONDS = 0.2
 _OUTAGE_POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
@@ -53,7 +58,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 def run_job(config: EstimatorConfig, emit: Emit) -> None:
-    """Run one job to its end and write `codes.npy` and `results.json` into the out folder.
+    """Run one job to its end; write `codes.npy`, `model.npz`, `results.json` to the out folder.
 
     A job that was stopped is run again in the same way: the mechanism is deterministic, so it asks
     what was asked before, under the same ids, and the parties repeat their answers at no cost.
@@ -75,7 +80,7 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
             holders = oracle.collect()
             collect_seconds = time.perf_counter() - started
             outcome = run_mechanism(
-                aim_settings(manifest),
+                aim_settings(manifest, len(holders)),
                 inputs.workload,
                 manifest_noise(manifest),
                 estimator_name=config.estimator,
@@ -93,6 +98,7 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
     finally:
         transcript.close()
     np.save(config.out / "codes.npy", outcome.codes, allow_pickle=False)
+    save_model(config.out / MODEL_FILE, outcome.model)
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
         table.to_csv(config.table, index=False)
@@ -128,8 +134,8 @@ def _last_line(config: EstimatorConfig, outcome: Outcome, reports: list[FinishAn
     )
 
 
-def aim_settings(manifest: Manifest) -> AimSettings:
-    """Return the manifest's mechanism as AIM's settings."""
+def aim_settings(manifest: Manifest, n_holders: int) -> AimSettings:
+    """Return the manifest's mechanism as AIM's settings; `n_holders` have uploaded."""
     mechanism = manifest.mechanism
     return AimSettings(
         rho=parse_fraction(mechanism.rho),
@@ -139,6 +145,7 @@ def aim_settings(manifest: Manifest) -> AimSettings:
         max_model_mb=float(parse_fraction(mechanism.max_model_mb)),
         seed=mechanism.seed,
         alpha=parse_fraction(mechanism.alpha),
+        participation=participation(manifest, n_holders),
     )
 
 
@@ -272,8 +279,9 @@ class MpcOracle:
 
     def _at_all(self, action: Callable[[PartyClient], Reply]) -> list[Reply]:
         futures = [self._pool.submit(action, client) for client in self._clients]
-        _, waiting = wait(futures, return_when="FIRST_EXCEPTION")
-        if waiting:
+        done, waiting = wait(futures, return_when="FIRST_EXCEPTION")
+        # whoever is not ready has not taken the request, and the others may be waiting for it
+        if waiting and not any(isinstance(future.exception(), NotReady) for future in done):
             wait(waiting, timeout=_PATIENCE_SECONDS)
         errors = [future.exception() for future in futures if future.done()]
         found = [error for error in errors if error is not None]

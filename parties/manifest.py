@@ -27,6 +27,7 @@ from pydantic import (
 
 from aim_core.domain import Clique, Domain
 from aim_core.errors import AimError
+from aim_core.participation import Participation
 from aim_core.schema import Schema, schema_from_dict
 from aim_core.workload import Workload, closure
 from parties.certificates import fingerprint
@@ -77,6 +78,12 @@ def _is_pem(text: str) -> str:
     return text
 
 
+def _is_rate(text: str) -> str:
+    if not 0 < parse_fraction(text) <= 1:
+        raise ValueError("a rate is above 0 and at most 1")
+    return text
+
+
 def _is_time(text: str) -> str:
     moment = dt.datetime.strptime(text, _TIME).replace(tzinfo=dt.UTC)
     if moment.strftime(_TIME) != text:
@@ -90,6 +97,7 @@ def time_text(moment: dt.datetime) -> str:
 
 
 FractionText = Annotated[str, AfterValidator(_is_fraction)]
+RateText = Annotated[str, AfterValidator(_is_rate)]
 TimeText = Annotated[str, AfterValidator(_is_time)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Certificate = Annotated[str, AfterValidator(_is_pem)]
@@ -103,7 +111,10 @@ class Frozen(BaseModel):
 
 
 class Mechanism(Frozen):
-    """The parameters of AIM; budgets are exact (texts), never floats."""
+    """The parameters of AIM; budgets are exact (texts), never floats.
+
+    `participation` is the rate at which the holders that uploaded join in each round.
+    """
 
     epsilon: str
     delta: str
@@ -111,6 +122,7 @@ class Mechanism(Frozen):
     alpha: FractionText
     rounds: Annotated[int, Field(ge=1)] | None = None
     max_model_mb: FractionText
+    participation: RateText = "1"
     seed: int
 
 
@@ -269,6 +281,15 @@ def public_inputs(manifest: Manifest) -> PublicInputs:
         return PublicInputs(schema, workload, closure(workload))
     except AimError as error:
         raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error
+
+
+def participation(manifest: Manifest, n_holders: int) -> Participation:
+    """Return who joins in which round, of the `n_holders` that have uploaded.
+
+    Its holders are numbered in the manifest's order, without those that did not upload.
+    """
+    mechanism = manifest.mechanism
+    return Participation(n_holders, parse_fraction(mechanism.participation), mechanism.seed)
 
 
 def load_manifest(path: Path) -> Manifest:

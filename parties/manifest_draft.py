@@ -35,7 +35,8 @@ class Terms:
     """What a consortium chooses; budgets are exact texts, `rounds` None is adaptive.
 
     `n_max` bounds the records of all holders together, `max_cells` the cells of a marginal in
-    the workload, `max_model_mb` the model. `seed` is public.
+    the workload, `max_model_mb` the model. `participation` is the rate at which holders join in a
+    round. `seed` is public.
     """
 
     workload: str
@@ -50,6 +51,7 @@ class Terms:
     n_parties: int
     threshold: int
     seed: int
+    participation: str = "1"
 
     @property
     def costs(self) -> NoiseCosts:
@@ -160,6 +162,7 @@ def _mechanism(derived: Derived) -> dict[str, object]:
         alpha=str(settings.alpha),
         rounds=settings.rounds,
         max_model_mb=str(Fraction(settings.max_model_mb)),
+        participation=str(parse_rational(terms.participation, "participation")),
         seed=settings.seed,
     )
     return mechanism.model_dump()

@@ -232,9 +232,10 @@ class TimedOracle:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with: the synthetic codes, (n_rows, d), and the public facts of the run."""
+    """What a run ends with: the synthetic codes, (n_rows, d), the model, the public facts."""
 
     codes: np.ndarray = field(repr=False)
+    model: Model = field(repr=False)
     facts: dict[str, Any]
 
 
@@ -268,7 +269,7 @@ def run_mechanism(
     rows = n_rows if n_rows is not None else max(1, round(result.model.total))
     codes = result.model.sample(rows, np.random.default_rng(sample_seed))
     watch.add("sample", started)
-    return Outcome(codes, _facts(result, noise, watch))
+    return Outcome(codes, result.model, _facts(result, noise, watch))
 
 
 def _event(request: Request, answer: Answer, rho_budget: Fraction) -> dict[str, Any]:

@@ -35,7 +35,13 @@ from parties.errors import (
     UploadRefused,
 )
 from parties.job_record import FINISH, FREEZE, JobRecord
-from parties.manifest import Manifest, PublicInputs, parse_fraction, program_version
+from parties.manifest import (
+    Manifest,
+    PublicInputs,
+    parse_fraction,
+    participation,
+    program_version,
+)
 from parties.mechanism import Budget
 from parties.memory import peak_rss_mb
 from parties.messages import (
@@ -49,6 +55,7 @@ from parties.messages import (
     Status,
     StepCost,
     UploadReceipt,
+    UploadState,
     decode_counts,
     encode_marginals,
     parse,
@@ -58,6 +65,7 @@ from parties.recovery import MEETING, Claim, may_come_back, merged
 from parties.store import disk_error
 from parties.transcript import add_costs, cost_between, counts_digest
 from parties.transcript_entries import Failed, Measure, Measured, Select, Selected
+from parties.uploads import UploadPart
 
 State = Literal["connecting", "collecting", "frozen", "running", "done", "failed"]
 
@@ -140,6 +148,7 @@ class PartyJob:
         self.ended = asyncio.Event()
         self._waits_for_peers = config.reconnect_seconds > 0
         self._engine: Engine | None = None
+        self._loaded: list[str] = []
         self._under_way: dict[str, tuple[str, asyncio.Task[bytes]]] = {}
         self._lock = asyncio.Lock()
 
@@ -169,12 +178,13 @@ class PartyJob:
         """End the job with an error; only the first one counts."""
         if self.state in ("failed", "done"):
             return
-        self.error = error
+        self.error = disk_error(error, self.pid) if isinstance(error, OSError) else error
         self.ended.set()
         if isinstance(error, InputsRefused):
             self.record.refuse(error)
         with contextlib.suppress(OSError):  # a full disk may be what has failed
-            self.record.transcript.write(Failed(error=type(error).__name__, text=str(error)[:2000]))
+            kind, text = type(self.error).__name__, str(self.error)[:2000]
+            self.record.transcript.write(Failed(error=kind, text=text))
 
     @property
     def state(self) -> State:
@@ -223,14 +233,24 @@ class PartyJob:
         """Return for how many seconds each peer has been silent; empty while not connected."""
         return {} if self._engine is None else self._engine.heard()
 
-    async def upload(self, holder: str, upload: str, chunks: AsyncIterator[bytes]) -> UploadReceipt:
-        """Take a holder's share; UploadRefused once the inputs are frozen."""
+    async def received(self, holder: str, upload: str) -> UploadState:
+        """Say how much of a holder's upload is here; UploadRefused once the inputs are frozen."""
+        self._check_collecting()
+        return UploadState(n_bytes=await self.record.uploads.received(holder, upload))
+
+    async def upload(
+        self, holder: str, part: UploadPart, chunks: AsyncIterator[bytes]
+    ) -> UploadReceipt:
+        """Take a holder's share, or its rest; UploadRefused once the inputs are frozen."""
+        self._check_collecting()
+        check_in_force(self.manifest)
+        return await self.record.uploads.take(holder, part, chunks)
+
+    def _check_collecting(self) -> None:
         if self.error is not None or self.record.inputs is not None:
             raise UploadRefused(
                 f"the job takes no more uploads, it is {self.state}", party=self.pid
             )
-        check_in_force(self.manifest)
-        return await self.record.uploads.take(holder, upload, chunks)
 
     async def freeze(self, body: bytes) -> bytes:
         """Fix the set of inputs, with all peers, and load the sums."""
@@ -320,9 +340,30 @@ class PartyJob:
         """Prepare the frozen inputs in a session."""
         self.record.write_freeze()
         before = self._costs(engine)
-        uploads = self.record.uploads
-        await engine.load({name: uploads.path(name) for name in self.record.inputs or ()})
+        await self._load_uploads(engine, self._holders())
         self.record.loaded(cost_between(before, self._costs(engine)))
+
+    def _holders(self) -> list[str]:
+        """Return the holders whose uploads are frozen, in the manifest's order."""
+        inputs = self.record.inputs or {}
+        return [member.name for member in self.manifest.holders if member.name in inputs]
+
+    async def _load_uploads(self, engine: Engine, holders: list[str]) -> None:
+        uploads = self.record.uploads
+        await engine.load({name: uploads.path(name) for name in holders})
+        self._loaded = holders
+
+    async def _enter(self, engine: Engine, round_number: int) -> None:
+        """Load the uploads of those who have joined by a round, unless they are loaded.
+
+        All uploads have been checked and paid releases are private for any set of them, so the
+        round number may be taken from the estimator.
+        """
+        holders = self._holders()
+        present = participation(self.manifest, len(holders)).present(round_number)
+        joined = [name for number, name in enumerate(holders) if number in present]
+        if joined != self._loaded:
+            await self._load_uploads(engine, joined)
 
     async def _freeze(self, request_id: str, sha: str, body: bytes) -> bytes:
         uploads = parse(FreezeRequest, body).uploads
@@ -371,6 +412,7 @@ class PartyJob:
                 model_counts=digest,
             )
         )
+        await self._enter(engine, request.round)
         index = await engine.select(
             request_id,
             request.candidates,
@@ -415,6 +457,7 @@ class PartyJob:
                 sigma2=request.sigma2,
             )
         )
+        await self._enter(engine, request.round)
         marginals = await engine.measure(request_id, request.candidates, sigma2)
         self.record.transcript.write(
             Measured(

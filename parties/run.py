@@ -15,16 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from aim_core.aim import Oracle
 from aim_core.evaluation import WorkloadErrors, workload_errors
-from aim_core.plaintext import PlaintextOracle
+from aim_core.model_file import load_model, save_model
+from aim_core.plaintext import GrowingOracle, PlaintextOracle
+from aim_core.splits import assign
 from mpc.job import FRACTION_BITS
 from parties.approval import approve
 from parties.certificates import Identity, make_identity
 from parties.errors import JobFailed
+from parties.estimator import MODEL_FILE
 from parties.failures import to_body
+from parties.holder import read_codes
 from parties.manifest import Manifest, Member, PartyEntry, save_manifest
 from parties.manifest_draft import Members, build_manifest
-from parties.mechanism import Outcome, run_mechanism
+from parties.mechanism import Emit, Outcome, run_mechanism
 from parties.ports import free_ports
 from parties.processes import Child, Supervisor
 from parties.progress import RunProgress
@@ -61,7 +66,7 @@ def run(options: RunOptions) -> dict[str, Any]:
         shutil.rmtree(options.out)
         raise
     started = time.perf_counter()
-    with RunProgress() as progress, _terminate_as_interrupt():
+    with RunProgress() as progress, terminate_as_interrupt():
         try:
             outcome = _outcome(prepared, progress)
         except Exception as error:
@@ -80,23 +85,37 @@ def _outcome(prepared: Prepared, progress: RunProgress) -> Outcome:
         return _run_in_the_clear(prepared, progress)
     work = prepared.options.out / "work"
     try:
-        return LocalNetwork(prepared, work, progress).run()
+        return LocalNetwork(prepared, work, progress.show).run()
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _run_in_the_clear(prepared: Prepared, progress: RunProgress) -> Outcome:
-    domain, options = prepared.inputs.domain, prepared.options
-    noise_source = plaintext_noise(options)
+    options = prepared.options
     return run_mechanism(
         prepared.settings,
         prepared.inputs.workload,
         prepared.noise,
         estimator_name=options.estimator,
-        oracle=PlaintextOracle(domain, prepared.real, noise_source, FRACTION_BITS),
+        oracle=_plaintext_oracle(prepared),
         n_rows=options.rows,
         sample_seed=prepared.seed,
         emit=progress.show,
+    )
+
+
+def _plaintext_oracle(prepared: Prepared) -> Oracle:
+    inputs, options = prepared.inputs, prepared.options
+    noise_source = plaintext_noise(options)
+    participation = prepared.settings.participation
+    if participation.rate == 1:
+        return PlaintextOracle(inputs.domain, prepared.real, noise_source, FRACTION_BITS)
+    codes = read_codes(prepared.table, inputs)
+    owners = assign(
+        codes, inputs.domain, options.holders, options.split, prepared.seed, options.target
+    )
+    return GrowingOracle(
+        inputs.workload, np.concatenate(codes), owners, participation, noise_source, FRACTION_BITS
     )
 
 
@@ -109,8 +128,8 @@ class _Ports:
 class LocalNetwork:
     """Compute parties, holders and estimator as processes on loopback, for one job."""
 
-    def __init__(self, prepared: Prepared, work: Path, progress: RunProgress) -> None:
-        self._prepared, self._work, self._progress = prepared, work, progress
+    def __init__(self, prepared: Prepared, work: Path, emit: Emit) -> None:
+        self._prepared, self._work, self._emit = prepared, work, emit
         self._options = prepared.options
         n_parties = self._options.parties
         ports = free_ports(2 * n_parties)
@@ -134,12 +153,13 @@ class LocalNetwork:
                 self._start_party(supervisor, pid)
             holders = self._start(supervisor, "holders", "submit", self._holders_config())
             estimator = self._start(supervisor, "estimator", "job", self._estimator_config())
-            supervisor.watch(estimator, self._progress.show)
+            supervisor.watch(estimator, self._emit)
             supervisor.finish()
             results = self._work / "results"
             facts = json.loads((results / "results.json").read_text("utf-8"))
             facts["upload_bytes"] = holders.events.get(timeout=1)["upload_bytes"]
-            return Outcome(np.load(results / "codes.npy", allow_pickle=False), facts)
+            codes = np.load(results / "codes.npy", allow_pickle=False)
+            return Outcome(codes, load_model(results / MODEL_FILE), facts)
 
     def _manifest(self) -> Manifest:
         members = Members(
@@ -200,6 +220,7 @@ class LocalNetwork:
             "outbox": str(self._work / "outbox"),
             "members": [_site(identity) for identity in self._holders],
             "split": self._options.split,
+            "target": self._options.target,
             "seed": self._prepared.seed,
         }
 
@@ -228,7 +249,7 @@ def _site(identity: Identity) -> dict[str, str]:
     }
 
 
-class _terminate_as_interrupt:  # noqa: N801 - used like a function
+class terminate_as_interrupt:  # noqa: N801 - used like a function
     """Treat SIGTERM as Ctrl-C, so that no child process is left behind."""
 
     def __enter__(self) -> None:
@@ -255,6 +276,7 @@ def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> dict
     out, schema = prepared.options.out, prepared.inputs.schema
     table = schema.decode(outcome.codes, np.random.default_rng([prepared.seed, 1]))
     table.to_csv(out / "synthetic.csv", index=False)
+    save_model(out / MODEL_FILE, outcome.model)
     errors = workload_errors(prepared.real, outcome.codes, prepared.inputs.workload)
     seconds = {
         step: round(outcome.facts["seconds"].get(step, 0.0), 3)
@@ -301,6 +323,7 @@ def _summary(
         "parties": options.parties,
         "threshold": options.threshold,
         "holders": options.holders,
+        "participation": options.participation,
         "rows": len(outcome.codes),
         "n_max": prepared.settings.n_max,
         "seed": prepared.seed,

@@ -1,5 +1,6 @@
 """The options of `distaim run`, and what follows from them before anything runs."""
 
+import dataclasses
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Literal
 
 import numpy as np
 
+from aim_core.accounting import parse_rational
 from aim_core.aim import AimSettings, Noise
 from aim_core.demo import write_demo
 from aim_core.domain import Clique
+from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
+from aim_core.participation import Participation
 from aim_core.schema import Schema, load_schema
-from aim_core.splits import KINDS
+from aim_core.splits import check_split, parse_kind
 from aim_core.table import encoded_chunks
 from aim_core.workload import maximal_cliques
 from parties.errors import ConfigError
@@ -45,6 +49,8 @@ class RunOptions:
     threshold: int = 1
     holders: int = 10
     split: str = "iid"
+    target: str | None = None
+    participation: str = "1"
     oracle: Literal["mpc", "plaintext"] = "mpc"
     estimator: Literal["numpy", "mbi"] = "numpy"
     noise: Literal["joint", "dealers"] = "joint"
@@ -84,8 +90,10 @@ class Prepared:
 
     @property
     def settings(self) -> AimSettings:
-        """Return AIM's settings."""
-        return self.derived.settings
+        """Return AIM's settings, with those who join in each round."""
+        rate = parse_rational(self.options.participation, "participation")
+        joined = Participation(self.options.holders, rate, self.seed)
+        return dataclasses.replace(self.derived.settings, participation=joined)
 
     @property
     def seed(self) -> int:
@@ -102,8 +110,15 @@ def check_options(options: RunOptions) -> None:
     check_structure(options.parties, options.threshold)
     if options.holders < 1:
         raise ConfigError(f"{options.holders} holders; name at least 1")
-    if options.split not in KINDS:
-        raise ConfigError(f"unknown split {options.split!r}; use one of: {', '.join(KINDS)}")
+    try:
+        parse_kind(options.split)
+    except TableError as error:
+        raise ConfigError(str(error)) from error
+    if not 0 < parse_rational(options.participation, "participation") <= 1:
+        raise ConfigError(
+            f"a participation of {options.participation}; it is the rate at which holders join in "
+            "each round, above 0 and at most 1"
+        )
     if options.table is not None and options.schema is None:
         raise ConfigError(
             "a table needs its public schema; give it with --schema FILE, or draft one with "
@@ -122,6 +137,7 @@ def prepare(options: RunOptions) -> Prepared:
     check_budget(options.epsilon, options.delta)
     table, schema = _table_and_schema(options)
     inputs = draft_inputs(schema, options.workload, options.max_cells)
+    check_split(options.split, schema.domain, options.target)
     codes = encoded_chunks(table, schema)
     real = count_marginals(codes, schema.domain, maximal_cliques(inputs.workload))
     n_rows = int(next(iter(real.values())).sum())
@@ -139,6 +155,7 @@ def prepare(options: RunOptions) -> Prepared:
         n_parties=options.parties,
         threshold=options.threshold,
         seed=secrets.randbits(32) if options.seed is None else options.seed,
+        participation=options.participation,
     )
     return Prepared(options, table, real, n_rows, derive(terms, inputs))
 

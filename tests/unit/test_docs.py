@@ -8,6 +8,7 @@ import pytest
 import typer.main
 
 from parties.cli import app
+from parties.compare_rows import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,7 +20,7 @@ _CODE = re.compile(r"`([^`]+)`")
 _FILE = re.compile(r"(?:aim_core|mpc|parties|scripts|tests)/[\w/]*(?:\.py)?")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|crt|key)")
+_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|npz|crt|key)")
 _OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
 """Names in the text that are other programs', or markers of tests."""
 
@@ -100,7 +101,7 @@ def test_files_exist(path):
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_names_exist(path):
     dotted, plain = definitions()
-    known = dotted | plain | set(PACKAGES) | set(commands()) | _OTHERS
+    known = dotted | plain | set(PACKAGES) | set(commands()) | set(METHODS) | _OTHERS
     for span in spans(path):
         if _NAME.fullmatch(span) and not _RESULT_FILE.fullmatch(span):
             assert span in known, span
@@ -120,7 +121,7 @@ def test_commands_of_the_readme():
     assert scripts == ["scripts/demo", "scripts/test"]
     assert all((ROOT / script).exists() for script in scripts)
     calls = [line.split() for line in lines if line.startswith("distaim ")]
-    assert {call[1] for call in calls} == {"schema", "run"}
+    assert {call[1] for call in calls} == {"schema", "run", "compare"}
     for _, name, *arguments in calls:
         command = commands()[name]
         options = {word for word in arguments if word.startswith("--")}

@@ -111,6 +111,30 @@ def test_model_counts_outside_their_bits_are_refused(model):
         run_job(lambda job: job.select("s", [0, 1], request, [1, 1], [0, 0]))
 
 
+@pytest.mark.parametrize("kind", ["dealers", "joint"])
+def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind):
+    parameters = RingParameters.choose(1000, 1000, 5000)
+    tables = [np.array([0, 0]), np.array([900, 0])]
+    shares = [deal(ACCESS, ring(parameters.ring_bits), table) for table in tables]
+
+    async def program(session):
+        job = SecureJob(session, parameters, make_noise(kind, ACCESS))
+        found = []
+        for number, dealt in enumerate(shares):
+            await job.load(dealt[session.pid], [2])
+            found.append(await job.measure(f"m-{number}", [0], Fraction(9)))
+            bank = job._loaded[1]
+        await job.load(shares[0][session.pid], [2])
+        assert job._loaded[1] is bank
+        return found
+
+    answers = run_parties(3, 1, program)
+    (empty,), (full,) = answers[0]
+    assert np.abs(empty).max() < 100
+    assert np.abs(full - tables[1]).max() < 100
+    assert all(np.array_equal(full, other[1][0]) for other in answers)
+
+
 def test_a_job_without_cells_refuses():
     async def program(session):
         job = SecureJob(session, RingParameters.choose(10, 10, 400), make_noise("dealers", ACCESS))

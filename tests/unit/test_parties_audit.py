@@ -357,7 +357,7 @@ class Simulated:
         self.write(Freeze(request="freeze", sha256="a" * 64, uploads=uploads))
         self.write(Loaded(cost={}))
         self.generator = np.random.default_rng(3)
-        settings = aim_settings(self.manifest)
+        settings = aim_settings(self.manifest, len(uploads))
         run = aim.aim(settings, self.inputs.workload, self.noise, MirrorDescent())
         with contextlib.suppress(BudgetExceeded):
             aim.drive(run, self)
