@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ Reply = TypeVar("Reply")
 MODEL_FILE = "model.npz"
 """The fitted model among a job's results."""
 
+_RESULTS = "results.json"
 _POLL_SECONDS = 0.2
 _OUTAGE_POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
@@ -66,8 +67,7 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
     Raises what the parties answer with, AnswersDiffer if they contradict each other, and
     PartyUnreachable for one that cannot be reached.
     """
-    results = config.out / "results.json"
-    if results.exists():
+    if (config.out / _RESULTS).exists():
         emit({"event": "done", "text": f"the job is done, its results are in {config.out}"})
         return
     manifest = load_approved_manifest(config.manifest)
@@ -97,11 +97,6 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
         raise
     finally:
         transcript.close()
-    np.save(config.out / "codes.npy", outcome.codes, allow_pickle=False)
-    save_model(config.out / MODEL_FILE, outcome.model)
-    if config.table is not None:
-        table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
-        table.to_csv(config.table, index=False)
     seconds = {**outcome.facts["seconds"], **_step_seconds(reports), "collect": collect_seconds}
     facts = {
         **outcome.facts,
@@ -109,6 +104,18 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
         "holders": holders,
         "parties": [report.model_dump() for report in reports],
     }
+    _write_results(config, inputs, outcome, facts)
+
+
+def _write_results(
+    config: EstimatorConfig, inputs: PublicInputs, outcome: Outcome, facts: dict[str, Any]
+) -> None:
+    np.save(config.out / "codes.npy", outcome.codes, allow_pickle=False)
+    save_model(config.out / MODEL_FILE, outcome.model)
+    if config.table is not None:
+        table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
+        table.to_csv(config.table, index=False)
+    results = config.out / _RESULTS
     part = results.with_suffix(".part")
     part.write_text(json.dumps(facts), "utf-8")
     part.replace(results)  # the last step: what is there is whole

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,21 +18,20 @@ from rich.progress import (
 )
 
 
-class RunProgress:
-    """Takes a run's events and shows where it is; remembers them for partial results."""
+class _Shown:
+    """A progress bar if there is a terminal, shown within a `with`."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, bar: Callable[[Console], Progress], total: float, **fields: Any) -> None:
+        console = Console(stderr=True)
         self._started = time.monotonic()
-        self._first_round: tuple[float, float] | None = None
-        self.events: list[dict[str, Any]] = []
-        self._bar = _make_bar(self._console) if self._console.is_terminal else None
+        self._bar = bar(console) if console.is_terminal else None
+        self._total, self._fields = total, fields
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("starting", total=1.0, eta="")
+            self._task = self._bar.add_task("starting", total=self._total, **self._fields)
         return self
 
     def __exit__(
@@ -42,6 +42,15 @@ class RunProgress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class RunProgress(_Shown):
+    """Takes a run's events and shows where it is; remembers them for partial results."""
+
+    def __init__(self) -> None:
+        super().__init__(_make_bar, 1.0, eta="")
+        self._first_round: tuple[float, float] | None = None
+        self.events: list[dict[str, Any]] = []
 
     @property
     def round(self) -> int:
@@ -77,30 +86,12 @@ class RunProgress:
         return f"ETA {(1 - share) / (share - start) * (now - since):.0f} s"
 
 
-class SweepProgress:
+class SweepProgress(_Shown):
     """Shows how many of a sweep's runs are done and how long the others will take."""
 
     def __init__(self, n_runs: int) -> None:
+        super().__init__(_make_sweep_bar, n_runs)
         self._n_runs, self._n_done = n_runs, 0
-        self._started = time.monotonic()
-        console = Console(stderr=True)
-        self._bar = _make_sweep_bar(console) if console.is_terminal else None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=self._n_runs)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def done(self, text: str) -> None:
         """Note that a run is done."""
