@@ -123,6 +123,21 @@ def test_a_run_leaves_the_table_the_report_and_the_transcripts(finished: Path) -
     assert not (finished / "work").exists()
 
 
+def test_holders_join_round_by_round_and_the_audit_follows(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    joining = ("--participation", "0.3", "--holders", "6", "--rounds", "3", "--seed", "5")
+    skewed = ("--split", "dirichlet:1", "--target", "smoker")
+    result = distaim("run", *joining, *skewed, "--json", "--out", str(out))
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["participation"] == "0.3"
+    assert summary["comm_rounds"]["prepare"] > 0
+    # the holders sampled so far have a part of the 4,000 rows, and so has the model
+    assert 200 < summary["rows"] < 4000
+    audit = distaim("audit", str(out), "--json")
+    assert audit.returncode == 0, audit.stdout
+
+
 def test_transcripts_agree_but_for_the_costs(finished: Path) -> None:
     views = []
     for pid in range(3):
