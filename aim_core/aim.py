@@ -20,7 +20,7 @@ from aim_core.accounting import PrivacyFilter, round_down, round_up, sqrt_down
 from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded, MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
-from aim_core.junction_tree import hypothetical_cells
+from aim_core.junction_tree import affordable
 from aim_core.participation import EVERYBODY, Participation
 from aim_core.population import GroupMeasurement, Population
 from aim_core.rounding import systematic_round
@@ -390,13 +390,8 @@ class _Run:
         One-way marginals have all been measured, so there is always a candidate.
         """
         measured = tuple(dict.fromkeys(item.measurement.clique for item in self.released))
-        parts = [set(clique) for clique in measured]
-        free = {c for c in self.candidates if any(part.issuperset(c) for part in parts)}
-        others = [clique for clique in self.candidates if clique not in free]
         limit = Fraction(self.settings.max_model_mb) * 2**20 / 8 * rho_round / self.settings.rho
-        sizes = hypothetical_cells(self.domain, measured, others)
-        free.update(c for c, cells in zip(others, sizes, strict=True) if cells <= limit)
-        return tuple(clique for clique in self.candidates if clique in free)
+        return affordable(self.domain, measured, self.candidates, limit)
 
     def model_counts(
         self, number: int, cliques: Sequence[Clique], model: Model

@@ -25,7 +25,7 @@ from aim_core.aim import Noise, noise_l1
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
-from aim_core.junction_tree import hypothetical_cells, model_cells
+from aim_core.junction_tree import affordable, model_cells
 from aim_core.participation import Participation
 from aim_core.population import Group, GroupMeasurement, Population
 from aim_core.workload import Workload, closure, ordered, weights
@@ -254,7 +254,8 @@ class _Server:
         if variant is Variant.ONEWAY:
             return dict.fromkeys(self.oneways, holders) if number > 1 else {}
         chosen: dict[Clique, Group]
-        eligible = self._eligible(number)
+        limit = self._limit(number)
+        eligible = affordable(self.domain, self._measured(), self._candidates, limit)
         if not eligible:
             chosen = {}
         elif variant is Variant.RANDOM:
@@ -353,18 +354,6 @@ class _Server:
         """Return the cells that the junction tree may have, more with every round."""
         part = (number + 1) / (self.settings.rounds + 1)
         return self.settings.max_model_mb * 2**20 / 8 * part
-
-    def _eligible(self, number: int) -> tuple[Clique, ...]:
-        """Keep the candidates that the model can afford: inside a measured clique, or small."""
-        measured = self._measured()
-        parts = [set(clique) for clique in measured]
-        cells = hypothetical_cells(self.domain, measured, self._candidates)
-        limit = self._limit(number)
-        return tuple(
-            clique
-            for clique, size in zip(self._candidates, cells, strict=True)
-            if size <= limit or any(part.issuperset(clique) for part in parts)
-        )
 
     def _fitting(self, number: int, chosen: Mapping[Clique, Group]) -> dict[Clique, Group]:
         """Keep what the model can hold all at once, cliques with many contributors first."""

@@ -7,6 +7,7 @@ a tree depends on nothing but the domain and the cliques.
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from aim_core.domain import Clique, Domain
 
@@ -194,3 +195,21 @@ def hypothetical_cells(
             known[key] = _tree_cells(graph, cells)
         counts.append(known[key])
     return counts
+
+
+def affordable(
+    domain: Domain,
+    measured: Sequence[Clique],
+    candidates: Sequence[Clique],
+    limit: Fraction | float,
+) -> tuple[Clique, ...]:
+    """Keep the candidates that a model can afford: inside a measured clique, or small.
+
+    `limit` is how many cells the junction tree of what is measured and one candidate may have.
+    """
+    parts = [set(clique) for clique in measured]
+    kept = {c for c in candidates if any(part.issuperset(c) for part in parts)}
+    others = [clique for clique in candidates if clique not in kept]
+    sizes = hypothetical_cells(domain, measured, others)
+    kept.update(c for c, cells in zip(others, sizes, strict=True) if cells <= limit)
+    return tuple(clique for clique in candidates if clique in kept)

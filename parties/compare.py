@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,7 @@ def _rows(
     """Yield rows as they are finished: first those over MPC, then those of the pool."""
     real = [task for task in due if task.method == DISTAIM]
     communication = next(
-        (_sent(row) for task, row in known.items() if task.method == DISTAIM and row.is_real_mpc),
+        (_sent(row) for task, row in known.items() if task.method == DISTAIM),
         None,
     )
     if bench.settings.plaintext_utility:
@@ -128,19 +128,13 @@ def _rows(
             pooled.append(task)  # it was split otherwise: good for its bytes only
         else:
             yield task, row
-    one_run = None if communication is None else _stands_for_all(communication)
+    one_run = communication and replace(communication, source="one real run")
     yield from _pooled(bench.settings, pooled, one_run, n_jobs)
 
 
 def _sent(row: Row) -> Communication:
     return Communication(
         row.communication, row.bytes_up, row.max_bytes_up, row.bytes_down, row.bytes_servers
-    )
-
-
-def _stands_for_all(sent: Communication) -> Communication:
-    return Communication(
-        "one real run", sent.bytes_up, sent.max_bytes_up, sent.bytes_down, sent.bytes_servers
     )
 
 

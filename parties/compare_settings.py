@@ -11,7 +11,7 @@ from aim_core.splits import parse_kind
 from parties.compare_rows import DISTAIM, METHODS
 from parties.errors import ConfigError
 from parties.manifest import Frozen
-from parties.manifest_draft import check_budget
+from parties.manifest_draft import check_budget, check_participation
 
 SYNTHFS = "synthfs"
 """Named in place of a table: the generated one whose holders differ in their features."""
@@ -77,11 +77,7 @@ def check_settings(settings: CompareSettings) -> None:
         )
     if settings.holders < 1 or settings.seeds < 1:
         raise ConfigError("a comparison needs at least 1 holder and 1 seed")
-    if not 0 < parse_rational(settings.participation, "participation") <= 1:
-        raise ConfigError(
-            f"a participation of {settings.participation}; it is the rate at which holders join in "
-            "each round, above 0 and at most 1"
-        )
+    check_participation(settings.participation)
     for epsilon in settings.epsilons or [""]:
         check_budget(epsilon, settings.delta)
     if parse_rational(settings.max_model_mb, "max_model_mb") <= 0:

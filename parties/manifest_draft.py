@@ -105,6 +105,15 @@ def check_budget(epsilon: str, delta: str) -> None:
         raise ConfigError(f"delta is {delta}; it must lie between 0 and 1")
 
 
+def check_participation(rate: str) -> None:
+    """Refuse a rate at which nobody, or more than everybody, would join; ConfigError says why."""
+    if not 0 < parse_rational(rate, "participation") <= 1:
+        raise ConfigError(
+            f"a participation of {rate}; it is the rate at which holders join in each round, above "
+            "0 and at most 1"
+        )
+
+
 def derive(terms: Terms, inputs: PublicInputs) -> Derived:
     """Turn the terms into a budget and AIM's settings; AimError for a budget too small."""
     budget = run_budget(

@@ -25,6 +25,7 @@ from parties.manifest_draft import (
     Derived,
     Terms,
     check_budget,
+    check_participation,
     check_structure,
     derive,
     draft_inputs,
@@ -114,11 +115,7 @@ def check_options(options: RunOptions) -> None:
         parse_kind(options.split)
     except TableError as error:
         raise ConfigError(str(error)) from error
-    if not 0 < parse_rational(options.participation, "participation") <= 1:
-        raise ConfigError(
-            f"a participation of {options.participation}; it is the rate at which holders join in "
-            "each round, above 0 and at most 1"
-        )
+    check_participation(options.participation)
     if options.table is not None and options.schema is None:
         raise ConfigError(
             "a table needs its public schema; give it with --schema FILE, or draft one with "
