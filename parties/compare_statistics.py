@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
-from scipy.special import stdtrit
+from scipy import stats
 
 from aim_core.flaim import Variant
 from parties.compare_rows import CENTRAL, DISTAIM, METHODS, NOT_PRIVATE, Row
@@ -130,9 +130,9 @@ def mean_of(values: Sequence[float], has_interval: bool = True) -> Mean | None:
     mean = math.fsum(values) / n
     if n == 1 or not has_interval:
         return Mean(n, mean, None)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / n)
-    return Mean(n, mean, (mean - half, mean + half))
+    low, high = stats.t.interval(CONFIDENCE, n - 1)
+    error = stats.sem(values)
+    return Mean(n, mean, (float(mean + low * error), float(mean + high * error)))
 
 
 def _group(method: str, rows: Sequence[Row], central: Sequence[Row]) -> Group:

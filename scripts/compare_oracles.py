@@ -19,8 +19,9 @@ from typing import Any
 
 from scipy import stats
 
+from parties.compare_statistics import CONFIDENCE, mean_of
+
 ORACLES = ("mpc", "plaintext")
-CONFIDENCE = 0.95
 
 
 def run_once(options: argparse.Namespace, oracle: str, seed: int) -> dict[str, float]:
@@ -38,15 +39,9 @@ def run_once(options: argparse.Namespace, oracle: str, seed: int) -> dict[str, f
     return {"tv": facts["workload_error_tv"], "seconds": facts["seconds"]["total"]}
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """Return the mean and the half width of its confidence interval."""
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
-
-
 def ratio_interval(above: list[float], below: list[float]) -> tuple[float, float]:
     """Return Fieller's interval for the ratio of two independent means."""
-    (a, _), (b, _) = interval(above), interval(below)
+    a, b = statistics.fmean(above), statistics.fmean(below)
     var_a = statistics.variance(above) / len(above)
     var_b = statistics.variance(below) / len(below)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(above) + len(below) - 2))
@@ -68,10 +63,12 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     errors = {oracle: [run["tv"] for run in runs[oracle]] for oracle in ORACLES}
     report: dict[str, Any] = {"runs": options.runs, "epsilon": options.epsilon}
     for oracle in ORACLES:
-        mean, half = interval(errors[oracle])
+        mean = mean_of(errors[oracle])
+        assert mean is not None
+        assert mean.interval is not None
         report[oracle] = {
-            "mean_tv": mean,
-            "interval": [mean - half, mean + half],
+            "mean_tv": mean.mean,
+            "interval": list(mean.interval),
             "values": errors[oracle],
             "mean_seconds": statistics.fmean(run["seconds"] for run in runs[oracle]),
         }
