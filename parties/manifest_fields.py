@@ -1,10 +1,10 @@
 """A manifest's fields by name, so that two manifests that differ can be told apart by field."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.manifest import Manifest
 
 _HASH_DIGITS = 32
@@ -63,5 +63,4 @@ def _are_named(value: Any) -> bool:
 
 
 def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+    return tagged_sha256(HashOf.MANIFEST_FIELD, canonical(value))[:_HASH_DIGITS]

@@ -186,7 +186,7 @@ def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> Non
         with pytest.raises(RequestRefused, match="request id"):
             estimator.post("/v1/measure/Measure_1", MEASURE)
         engine.error = PeerLost("the connection to party 2 is lost", 2)
-        header = b'{"biases":[0],"candidates":[0],"epsilon":"1/2","round":2,"widths":[1]}'
+        header = b'{"biases":[0],"candidates":[0],"round":2,"selection_epsilon":"1/2","widths":[1]}'
         zeros = b"x\x9cc`\x00\x00\x00\x02\x00\x01"
         with pytest.raises(PeerLost) as caught:
             estimator.post("/v1/select/select-2", len(header).to_bytes(4, "big") + header + zeros)
