@@ -1,6 +1,5 @@
 """Transcripts as an auditor reads them: every line checked, nothing taken on its word."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from parties.audit_findings import Findings
-from parties.canonical import canonical
+from parties.canonical import canonical, read_json
 from parties.chain import SIGNATURE, head_after
 from parties.errors import ConfigError, IdentityError
 from parties.manifest import Manifest, describe
@@ -176,9 +175,9 @@ def read_file(path: Path, manifest: Manifest, findings: Findings) -> TranscriptF
 
 def _read_line(text: bytes) -> dict[str, Any] | None:
     try:
-        raw = json.loads(text)
-        canonical(raw)  # a number without a canonical form can be neither hashed nor compared
-    except (ValueError, RecursionError):
+        raw = read_json(text)
+        canonical(raw)  # what has no canonical form can be neither hashed nor compared
+    except ValueError:
         return None
     return raw if isinstance(raw, dict) else None
 

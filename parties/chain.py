@@ -1,12 +1,11 @@
 """The file of a transcript: append-only lines, each with the hash of the one before."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parties.canonical import HashOf, canonical, tagged_sha256
+from parties.canonical import HashOf, canonical, read_json, tagged_sha256
 from parties.errors import ConfigError
 
 SIGNATURE = "signature"
@@ -59,10 +58,10 @@ class HashChain:
             os.truncate(path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                entry = json.loads(line)
+                entry = read_json(line)
                 is_canonical = line == canonical(entry)
                 previous = entry.pop("previous")
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}, line {number}, is not an entry of the chain") from error
             if previous != self.head or not is_canonical:
                 raise ConfigError(

@@ -1,7 +1,6 @@
 """The client of a compute party's API, as holders and the estimator use it."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from parties.canonical import read_json
 from parties.certificates import Identity
 from parties.errors import ManifestDiffers, PartyUnreachable
 from parties.failures import from_body
@@ -144,7 +144,7 @@ class PartyClient:
 
     def _difference(self) -> ManifestDiffers:
         """Say in which fields the party's manifest differs from this site's."""
-        raw = json.loads(self._request("GET", "/v1/manifest"))
+        raw = read_json(self._request("GET", "/v1/manifest"))
         theirs = Manifest.parse(raw if isinstance(raw, dict) else {})
         paths = differing_fields(field_hashes(theirs), field_hashes(self._manifest))
         return ManifestDiffers(

@@ -302,7 +302,8 @@ def load_manifest(path: Path) -> Manifest:
 
 def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
-    path.write_text(json.dumps(json.loads(manifest.canonical_bytes()), indent=1), "utf-8")
+    raw = manifest.model_dump(mode="json", by_alias=True)
+    path.write_text(json.dumps(raw, indent=1, sort_keys=True), "utf-8")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
