@@ -17,13 +17,14 @@ from parties.failures import from_body
 from parties.manifest import Manifest
 from parties.manifest_fields import differing_fields, field_hashes, name_fields
 from parties.messages import (
-    HASH_HEADER,
+    DIGEST_HEADER,
     MANIFEST_HEADER,
     OFFSET_HEADER,
     UPLOAD_HEADER,
     ErrorBody,
     Status,
     UploadState,
+    digest_field,
     parse,
 )
 from parties.tls import client_context
@@ -86,7 +87,7 @@ class PartyClient:
         """Send a holder's share from an offset on, once: after a break the offset is another."""
         headers = {
             UPLOAD_HEADER: upload,
-            HASH_HEADER: body.sha256,
+            DIGEST_HEADER: digest_field(body.sha256),
             OFFSET_HEADER: str(offset),
             "Content-Length": str(body.size - offset),
         }

@@ -6,6 +6,8 @@ taken from the peer's word, and nothing is ever unpickled. The fields' names, an
 enumerations, are part of the protocol; names of classes and functions are not.
 """
 
+import base64
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +23,14 @@ from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import RequestRefused
 from parties.manifest import FractionText, Name, describe
 
-MANIFEST_HEADER = "X-Manifest"
+MANIFEST_HEADER = "Distaim-Manifest"
 """Request header with the manifest's digest; every request carries it."""
 
-UPLOAD_HEADER, HASH_HEADER, OFFSET_HEADER = "X-Upload", "X-Body-Sha256", "X-Offset"
-"""Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins."""
+UPLOAD_HEADER, DIGEST_HEADER, OFFSET_HEADER = "Distaim-Upload", "Repr-Digest", "Upload-Offset"
+"""Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins.
+
+The last two are the IETF's: RFC 9530, and its draft on resumable uploads.
+"""
 
 SELECTION_EPSILON_CAP = Fraction(64)
 """Largest epsilon of one selection that a party computes with; scores stay small below it."""
@@ -39,6 +44,7 @@ RECEIPT_PURPOSE = "upload receipt"
 _HEADER_CAP = 1 << 22
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BIAS_CAP = 1 << 40
+_DIGEST_FIELD = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 class Wire(BaseModel):
@@ -224,6 +230,18 @@ def parse(kind: type[WireType], body: bytes) -> WireType:
         return kind.model_validate_json(body)
     except ValidationError as error:
         raise RequestRefused(describe("the message", error)) from error
+
+
+def digest_field(sha256: str) -> str:
+    """Write a SHA-256 (hex) as the value of a `Repr-Digest` header."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def parse_digest_field(text: str) -> str:
+    """Return the SHA-256 (hex) in a `Repr-Digest` header; RequestRefused if it is not just that."""
+    if (found := _DIGEST_FIELD.fullmatch(text)) is None:
+        raise RequestRefused(f"an upload needs one sha-256 in the {DIGEST_HEADER} header")
+    return base64.b64decode(found[1]).hex()
 
 
 def pack(header: dict[str, Any], payload: bytes) -> bytes:
