@@ -1,11 +1,13 @@
 """Every request is answered once: repeats get the same answer, at no cost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 from parties.errors import ChargeLost, RequestConflict
 from parties.job_record import JobRecord
 from parties.messages import Request
+
+Work = Callable[[Request], Coroutine[None, None, bytes]]
 
 
 class Answered:
@@ -15,7 +17,7 @@ class Answered:
         self._record, self._run = record, run
         self._under_way: dict[str, tuple[str, asyncio.Task[bytes]]] = {}
 
-    async def once(self, request: Request, work: Callable[[Request], Awaitable[bytes]]) -> bytes:
+    async def once(self, request: Request, work: Work) -> bytes:
         """Return the answer to a request, made by `work` if there is none and none under way.
 
         Who asks may go away meanwhile; the work goes on. Raises what `work` does, RequestConflict
@@ -26,7 +28,7 @@ class Answered:
             stored = self._stored(request)
             if stored is not None:
                 return stored
-            task = asyncio.create_task(_made(request, work))
+            task = asyncio.create_task(work(request))
             self._under_way[request.id] = request.sha256, task
             task.add_done_callback(lambda _: self._under_way.pop(request.id))
         known, task = self._under_way[request.id]
@@ -56,7 +58,3 @@ class Answered:
             run=self._run,
             party=self._record.pid,
         )
-
-
-async def _made(request: Request, work: Callable[[Request], Awaitable[bytes]]) -> bytes:
-    return await work(request)
