@@ -15,11 +15,13 @@ from parties.errors import IdentityError, ManifestDiffers, RequestRefused, State
 from parties.failures import http_status, to_body
 from parties.manifest import Role, program_version
 from parties.messages import (
-    HASH_HEADER,
+    DIGEST_HEADER,
     MANIFEST_HEADER,
     OFFSET_HEADER,
     SMALL_BODY,
     UPLOAD_HEADER,
+    JobState,
+    parse_digest_field,
 )
 from parties.party_job import PartyJob
 from parties.server import capped_body, client_fingerprint
@@ -91,7 +93,7 @@ class PartyApi:
 
     async def _health(self, request: Request) -> Response:
         self._role(request)
-        healthy = self._job.state != "failed"
+        healthy = self._job.state is not JobState.FAILED
         body = {"healthy": healthy, "version": program_version()}
         return JSONResponse(body, 200 if healthy else 503)
 
@@ -104,13 +106,15 @@ class PartyApi:
         return Response(self._job.manifest.canonical_bytes(), media_type=_JSON)
 
     async def _received(self, request: Request) -> Response:
-        state = await self._job.received(self._holder(request), _hex_header(request, UPLOAD_HEADER))
+        state = await self._job.received(self._holder(request), _upload_id(request))
         return JSONResponse(state.model_dump())
 
     async def _upload(self, request: Request) -> Response:
         holder = self._holder(request)
         part = UploadPart(
-            _hex_header(request, UPLOAD_HEADER), _hex_header(request, HASH_HEADER), _offset(request)
+            _upload_id(request),
+            parse_digest_field(request.headers.get(DIGEST_HEADER, "")),
+            _offset(request),
         )
         receipt = await self._job.upload(holder, part, request.stream())
         return JSONResponse(receipt.model_dump())
@@ -153,10 +157,10 @@ def make_app(job: PartyJob) -> Starlette:
     return Starlette(routes=PartyApi(job).routes())
 
 
-def _hex_header(request: Request, name: str) -> str:
-    value = request.headers.get(name, "")
+def _upload_id(request: Request) -> str:
+    value = request.headers.get(UPLOAD_HEADER, "")
     if not re.fullmatch("[0-9a-f]{64}", value):
-        raise RequestRefused(f"an upload needs 64 hex digits in the {name} header")
+        raise RequestRefused(f"an upload needs 64 hex digits in the {UPLOAD_HEADER} header")
     return value
 
 

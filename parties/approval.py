@@ -6,7 +6,6 @@ version tells in which fields that one differed. All of it is signed with the pa
 """
 
 import datetime as dt
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from parties.canonical import canonical
 from parties.certificates import WARNING_DAYS, Identity, validity
 from parties.engine import manifest_budget, upload_format
 from parties.errors import ConfigError, IdentityError, NotApproved
@@ -49,8 +49,7 @@ class Approval(Frozen):
 
     def signed_bytes(self) -> bytes:
         """Return what is signed: all but the signature as canonical JSON."""
-        raw = self.model_dump(exclude={"signature"})
-        return json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()
+        return canonical(self.model_dump(exclude={"signature"}))
 
 
 @dataclass(frozen=True)

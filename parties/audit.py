@@ -25,25 +25,24 @@ from parties.audit_files import (
 )
 from parties.audit_findings import Finding, Findings
 from parties.audit_replay import replay
-from parties.chain import canonical, first_head
+from parties.canonical import canonical
 from parties.engine import manifest_budget, manifest_noise
 from parties.errors import PartyError
-from parties.ledger import chain_start, head_of
+from parties.ledger import first_head, head_of
 from parties.manifest import Manifest, PublicInputs, load_manifest, parse_fraction, public_inputs
 from parties.mechanism import Budget
-from parties.messages import LedgerEntry
-from parties.party_job import EPSILON_CAP
+from parties.messages import SELECTION_EPSILON_CAP, LedgerEntry
 from parties.transcript_entries import (
     Entry,
-    Failed,
-    Finish,
-    Freeze,
-    Measure,
-    Measured,
-    Result,
-    Resumed,
-    Select,
-    Selected,
+    FailedLine,
+    FinishLine,
+    FreezeLine,
+    MeasuredLine,
+    MeasureLine,
+    ResultLine,
+    ResumedLine,
+    SelectedLine,
+    SelectLine,
 )
 
 Verdict = Literal["ok", "partial", "failed"]
@@ -149,7 +148,7 @@ class _Walk:
     def __init__(self, account: Account, manifest: Manifest, findings: Findings) -> None:
         self._account, self._manifest, self._findings = account, manifest, findings
         self._phase = "new"
-        self._asked: tuple[int, Select | Measure] | None = None
+        self._asked: tuple[int, SelectLine | MeasureLine] | None = None
 
     def run(self) -> None:
         """Fill the account's steps, and say whether the job finished."""
@@ -157,13 +156,13 @@ class _Walk:
             entry = line.entry
             if self._phase == "finish":
                 self._wrong(line, "a line after the end of the job")
-            if isinstance(entry, Select | Measure):
+            if isinstance(entry, SelectLine | MeasureLine):
                 self._ask(line, entry)
-            elif isinstance(entry, Selected | Measured):
+            elif isinstance(entry, SelectedLine | MeasuredLine):
                 self._answer(line, entry)
-            elif isinstance(entry, Resumed):
+            elif isinstance(entry, ResumedLine):
                 self._resume(line, entry)
-            elif isinstance(entry, Failed):
+            elif isinstance(entry, FailedLine):
                 text = f"the job failed here: {entry.error}: {entry.text}"
                 self._findings.warning(self._account.source, text, line=line.number)
             else:
@@ -171,13 +170,13 @@ class _Walk:
         self._leave_unanswered()
         self._account.finished = self._phase == "finish"
 
-    def _ask(self, line: Line, entry: Select | Measure) -> None:
+    def _ask(self, line: Line, entry: SelectLine | MeasureLine) -> None:
         self._leave_unanswered()
         self._asked = line.number, entry
         if self._phase != "loaded":
             self._wrong(line, "a request before the inputs were loaded")
 
-    def _answer(self, line: Line, entry: Selected | Measured) -> None:
+    def _answer(self, line: Line, entry: SelectedLine | MeasuredLine) -> None:
         if self._asked is None or not _answers(self._asked[1], entry):
             self._wrong(line, "an answer to no request before it")
             self._leave_unanswered()
@@ -186,7 +185,7 @@ class _Walk:
         self._account.steps.append(Step(number, _charge(request), request, line.number, entry))
         self._asked = None
 
-    def _resume(self, line: Line, entry: Resumed) -> None:
+    def _resume(self, line: Line, entry: ResumedLine) -> None:
         """Take the charges and losses of a crash; the job goes on."""
         self._leave_unanswered()
         if self._phase != "loaded":
@@ -212,7 +211,7 @@ class _Walk:
         if (self._phase, event) not in _NEXT:
             self._wrong(line, f"{event!r} cannot come here")
         self._phase = event
-        if isinstance(line.entry, Freeze):
+        if isinstance(line.entry, FreezeLine):
             _check_freeze(self._account, line, line.entry, self._manifest, self._findings)
 
     def _wrong(self, line: Line, text: str) -> None:
@@ -222,19 +221,19 @@ class _Walk:
 _NEXT = {("new", "begin"), ("begin", "freeze"), ("freeze", "loaded"), ("loaded", "finish")}
 
 
-def _charge(request: Select | Measure) -> LedgerEntry:
+def _charge(request: SelectLine | MeasureLine) -> LedgerEntry:
     return LedgerEntry(
         request=request.request, sha256=request.sha256, rho=request.rho, delta=request.delta
     )
 
 
-def _answers(request: Select | Measure, answer: Selected | Measured) -> bool:
-    kinds = isinstance(request, Select) == isinstance(answer, Selected)
+def _answers(request: SelectLine | MeasureLine, answer: SelectedLine | MeasuredLine) -> bool:
+    kinds = isinstance(request, SelectLine) == isinstance(answer, SelectedLine)
     return kinds and (request.request, request.round) == (answer.request, answer.round)
 
 
 def _check_freeze(
-    account: Account, line: Line, entry: Freeze, manifest: Manifest, findings: Findings
+    account: Account, line: Line, entry: FreezeLine, manifest: Manifest, findings: Findings
 ) -> None:
     known = {member.name for member in manifest.holders}
     if not known.issuperset(entry.uploads) or len(entry.uploads) < manifest.min_holders:
@@ -260,7 +259,7 @@ class _Costs:
     def check(self, account: Account, findings: Findings) -> None:
         """Recompute every charge, the ledger's heads and the sums; hold them against the budget."""
         rho_spent, delta_spent = Fraction(0), Fraction(0)
-        head = first_head(chain_start(self.manifest.digest))
+        head = first_head(self.manifest.digest)
         for step in account.steps:
 
             def wrong(name: str, text: str, line: int = step.line) -> None:
@@ -276,14 +275,14 @@ class _Costs:
             if step.request is not None:
                 self._check_request(account, step, step.request, head, findings)
         for line in account.file.lines:
-            if isinstance(line.entry, Finish):
+            if isinstance(line.entry, FinishLine):
                 _check_finish(account, line, line.entry, rho_spent, head, findings)
 
     def _check_request(
         self,
         account: Account,
         step: Step,
-        request: Select | Measure,
+        request: SelectLine | MeasureLine,
         head: str,
         findings: Findings,
     ) -> None:
@@ -303,16 +302,16 @@ class _Costs:
         self._check_answer(account, step, cliques, findings)
 
     def _due(
-        self, line: int, request: Select | Measure, findings: Findings, source: str
+        self, line: int, request: SelectLine | MeasureLine, findings: Findings, source: str
     ) -> dict[str, Fraction]:
         n = len(request.candidates)
         due: dict[str, Fraction] = {}
         try:
-            if isinstance(request, Select):
-                epsilon = Fraction(request.epsilon)
-                if not 0 < epsilon <= EPSILON_CAP or len(request.biases) != n:
-                    text = "epsilon out of range, or not one bias per candidate"
-                    findings.error(source, text, line=line, field="epsilon")
+            if isinstance(request, SelectLine):
+                epsilon = Fraction(request.selection_epsilon)
+                if not 0 < epsilon <= SELECTION_EPSILON_CAP or len(request.biases) != n:
+                    text = "selection_epsilon out of range, or not one bias per candidate"
+                    findings.error(source, text, line=line, field="selection_epsilon")
                 due["rho"] = self.noise.select_rho(epsilon)
             else:
                 sigma2 = Fraction(request.sigma2)
@@ -323,7 +322,7 @@ class _Costs:
         except AimError as error:
             findings.error(source, str(error), line=line, field="sigma2")
         if self.budget is not None:
-            select = isinstance(request, Select)
+            select = isinstance(request, SelectLine)
             due["delta"] = n * (self.budget.per_candidate if select else self.budget.per_marginal)
         return due
 
@@ -332,12 +331,12 @@ class _Costs:
     ) -> None:
         """Check that an answer names the cliques that were asked for."""
         source, line = account.source, step.answer_line
-        if isinstance(step.answer, Selected):
+        if isinstance(step.answer, SelectedLine):
             if step.answer.index >= len(cliques):
                 findings.error(source, "no such candidate was asked for", line=line, field="index")
             elif step.answer.clique != cliques[step.answer.index]:
                 findings.error(source, "not the candidate at the index", line=line, field="clique")
-        elif isinstance(step.answer, Measured):
+        elif isinstance(step.answer, MeasuredLine):
             if step.answer.cliques != cliques:
                 findings.error(source, "not the cliques asked for", line=line, field="cliques")
             sizes = [self.inputs.domain.n_cells(tuple(clique)) for clique in cliques]
@@ -345,7 +344,7 @@ class _Costs:
 
 
 def _check_finish(
-    account: Account, line: Line, entry: Finish, spent: Fraction, head: str, findings: Findings
+    account: Account, line: Line, entry: FinishLine, spent: Fraction, head: str, findings: Findings
 ) -> None:
     if Fraction(entry.rho_spent) != spent:
         text = f"written is {entry.rho_spent}, the charges add up to {spent}"
@@ -385,7 +384,7 @@ def _by_topic(account: Account) -> dict[tuple[str, str], Line]:
     return {
         (line.entry.event, getattr(line.entry, "request", "")): line
         for line in account.file.lines
-        if not isinstance(line.entry, Failed | Resumed)
+        if not isinstance(line.entry, FailedLine | ResumedLine)
     }
 
 
@@ -412,22 +411,22 @@ def _differing(entry: Entry, other: Entry) -> str | None:
 
 def _check_estimator(
     drivers: Sequence[TranscriptFile], accounts: dict[int, Account], findings: Findings
-) -> Result | None:
+) -> ResultLine | None:
     """Hold the estimator's last line against the parties' transcripts; return it."""
     if not drivers:
         text = "its transcript is not here; the fits are not compared with its program's"
         findings.warning("estimator", text)
         return None
     lines = drivers[0].lines
-    result = next((line for line in lines if isinstance(line.entry, Result)), None)
-    if result is None or not isinstance(result.entry, Result):
+    result = next((line for line in lines if isinstance(line.entry, ResultLine)), None)
+    if result is None or not isinstance(result.entry, ResultLine):
         if any(account.finished for account in accounts.values()):
             findings.error("estimator", "its transcript has no result, though parties finished")
         return None
     entry = result.entry
     for pid, account in accounts.items():
         last = account.file.lines[-1] if account.file.lines else None
-        if last is None or not isinstance(last.entry, Finish):
+        if last is None or not isinstance(last.entry, FinishLine):
             text = f"party {pid} finished, but its transcript does not say so"
             findings.error("estimator", text, line=result.number, field="transcripts")
         elif pid >= len(entry.transcripts) or entry.transcripts[pid] != last.previous:

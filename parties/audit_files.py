@@ -1,6 +1,5 @@
 """Transcripts as an auditor reads them: every line checked, nothing taken on its word."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,23 +9,24 @@ import numpy as np
 from pydantic import ValidationError
 
 from parties.audit_findings import Findings
-from parties.chain import SIGNATURE, canonical, first_head, head_after
+from parties.canonical import canonical, read_json
+from parties.chain import SIGNATURE, head_after
 from parties.errors import ConfigError, IdentityError
 from parties.manifest import Manifest, describe
 from parties.messages import LedgerEntry
 from parties.signatures import Verifier
-from parties.transcript import PURPOSE, chain_start, values_digest
+from parties.transcript import PURPOSE, first_head, values_digest
 from parties.transcript_entries import (
     ENTRIES,
     AnyEntry,
-    Begin,
-    Drive,
-    Freeze,
+    BeginLine,
+    DriveLine,
+    FreezeLine,
     Marginal,
-    Measure,
-    Measured,
-    Select,
-    Selected,
+    MeasuredLine,
+    MeasureLine,
+    SelectedLine,
+    SelectLine,
 )
 
 _MANIFESTS = ("manifest.json", "manifest.toml")
@@ -52,7 +52,7 @@ class TranscriptFile:
     lines: list[Line] = field(default_factory=list)
 
     def check_arrays(
-        self, measured: Measured, sizes: Sequence[int], line: int, findings: Findings
+        self, measured: MeasuredLine, sizes: Sequence[int], line: int, findings: Findings
     ) -> None:
         """Check that every noisy marginal is there, of the right size, with the written hash."""
         if len(measured.marginals) != len(sizes):
@@ -94,9 +94,9 @@ class Step:
 
     line: int
     charge: LedgerEntry
-    request: Select | Measure | None
+    request: SelectLine | MeasureLine | None
     answer_line: int
-    answer: Selected | Measured | None
+    answer: SelectedLine | MeasuredLine | None
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Account:
     @property
     def n_holders(self) -> int:
         """Count the holders whose uploads were frozen; 1 if the transcript does not say."""
-        freezes = [line.entry for line in self.file.lines if isinstance(line.entry, Freeze)]
+        freezes = [line.entry for line in self.file.lines if isinstance(line.entry, FreezeLine)]
         return max((len(entry.uploads) for entry in freezes), default=1)
 
 
@@ -175,8 +175,9 @@ def read_file(path: Path, manifest: Manifest, findings: Findings) -> TranscriptF
 
 def _read_line(text: bytes) -> dict[str, Any] | None:
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
+        raw = read_json(text)
+        canonical(raw)  # what has no canonical form can be neither hashed nor compared
+    except ValueError:
         return None
     return raw if isinstance(raw, dict) else None
 
@@ -194,8 +195,8 @@ def _read_lines(
         if raw is not None:
             _check_signature(file, number, raw, verifier, findings)
             previous, entry = _entry(file, number, raw, findings)
-            if head is None and isinstance(entry, Begin | Drive):
-                head = first_head(chain_start(entry))
+            if head is None and isinstance(entry, BeginLine | DriveLine):
+                head = first_head(entry)
             if previous != head:
                 text_ = "does not follow from the line before"
                 findings.error(file.source, text_, line=number, field="previous")
@@ -228,7 +229,7 @@ def _entry(
 
 def _check_first(file: TranscriptFile, manifest: Manifest, findings: Findings) -> None:
     first = file.lines[0].entry if file.lines else None
-    if not isinstance(first, Begin | Drive):
+    if not isinstance(first, BeginLine | DriveLine):
         findings.error(file.source, "does not begin with the line that opens a transcript", line=1)
         return
     if first.manifest != manifest.digest:

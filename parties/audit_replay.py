@@ -25,7 +25,14 @@ from parties.estimator import aim_settings
 from parties.manifest import Manifest, PublicInputs
 from parties.mechanism import environment
 from parties.transcript import counts_digest, values_digest
-from parties.transcript_entries import Drive, Measure, Measured, Result, Select, Selected
+from parties.transcript_entries import (
+    DriveLine,
+    MeasuredLine,
+    MeasureLine,
+    ResultLine,
+    SelectedLine,
+    SelectLine,
+)
 
 Run = Generator[aim.Request, aim.Answer, aim.AimResult]
 
@@ -33,7 +40,7 @@ Run = Generator[aim.Request, aim.Answer, aim.AimResult]
 def replay(
     accounts: Sequence[Account],
     driver: TranscriptFile | None,
-    result: Result | None,
+    result: ResultLine | None,
     manifest: Manifest,
     inputs: PublicInputs,
     findings: Findings,
@@ -45,7 +52,7 @@ def replay(
     from aim_core.estimator import make_estimator  # slow to load
 
     first = driver.lines[0].entry if driver is not None and driver.lines else None
-    drive = first if isinstance(first, Drive) else None
+    drive = first if isinstance(first, DriveLine) else None
     report = _Report(drive, findings)
     estimator = make_estimator("numpy" if drive is None else drive.estimator)
     settings = aim_settings(manifest, max((account.n_holders for account in accounts), default=1))
@@ -62,7 +69,7 @@ def replay(
 class _Report:
     """Notes differences: as errors where digits must agree, as warnings elsewhere."""
 
-    def __init__(self, drive: Drive | None, findings: Findings) -> None:
+    def __init__(self, drive: DriveLine | None, findings: Findings) -> None:
         self._findings = findings
         here = environment()
         there = None if drive is None else drive.environment
@@ -92,8 +99,8 @@ class _Request:
     source: str
     line: int
     file: TranscriptFile
-    request: Select | Measure | None
-    answer: Selected | Measured | None
+    request: SelectLine | MeasureLine | None
+    answer: SelectedLine | MeasuredLine | None
 
 
 def _merged(accounts: Sequence[Account]) -> list[_Request]:
@@ -151,7 +158,7 @@ def _same(
     written = recorded.request
     if written is None:
         return True  # charged and lost, and no party has a record of what it was
-    if isinstance(request, aim.Select) != isinstance(written, Select):
+    if isinstance(request, aim.Select) != isinstance(written, SelectLine):
         text = "another kind of request is due"
         report.difference(text, recorded.source, recorded.line, "event")
         return False
@@ -159,7 +166,7 @@ def _same(
     if isinstance(request, aim.Select):
         due = {
             "candidates": [place[clique] for clique in request.candidates],
-            "epsilon": str(request.epsilon),
+            "selection_epsilon": str(request.epsilon),
             "biases": list(request.biases),
             "model_counts": counts_digest(request.model_counts),
         }
@@ -177,8 +184,8 @@ def _same(
 
 
 def _answer(recorded: _Request) -> aim.Answer:
-    if isinstance(recorded.answer, Selected):
+    if isinstance(recorded.answer, SelectedLine):
         return recorded.answer.index
-    if isinstance(recorded.answer, Measured):
+    if isinstance(recorded.answer, MeasuredLine):
         return [recorded.file.array(marginal) for marginal in recorded.answer.marginals]
     return aim.Lost()

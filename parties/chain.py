@@ -1,12 +1,11 @@
-"""Append-only JSON lines in which every line holds the hash of the one before."""
+"""The file of a transcript: append-only lines, each with the hash of the one before."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from parties.canonical import HashOf, canonical, read_json, tagged_sha256
 from parties.errors import ConfigError
 
 SIGNATURE = "signature"
@@ -14,7 +13,7 @@ SIGNATURE = "signature"
 
 
 class HashChain:
-    """A file of JSON lines; `head` is the SHA-256 over the last line (the start text at first).
+    """A file of canonical JSON lines; `head` is the hash of the last one, `first_head` before it.
 
     Each line is on disk (fsync) when `append` returns. With `sign`, a line also has a signature,
     over all the rest of it. An existing file is read and checked; ConfigError if a line does not
@@ -22,8 +21,10 @@ class HashChain:
     anybody could rely on it, is removed.
     """
 
-    def __init__(self, path: Path, start: str, sign: Callable[[bytes], str] | None = None) -> None:
-        self.head = first_head(start)
+    def __init__(
+        self, path: Path, first_head: str, sign: Callable[[bytes], str] | None = None
+    ) -> None:
+        self.head = first_head
         self._sign = sign
         self.entries: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,11 +58,12 @@ class HashChain:
             os.truncate(path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                entry = json.loads(line)
+                entry = read_json(line)
+                is_canonical = line == canonical(entry)
                 previous = entry.pop("previous")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}, line {number}, is not an entry of the chain") from error
-            if previous != self.head or line != canonical({"previous": previous, **entry}):
+            if previous != self.head or not is_canonical:
                 raise ConfigError(
                     f"{path}, line {number}, does not follow from the line before: the file was "
                     "changed or belongs to another job; restore it, or start a new job"
@@ -69,16 +71,6 @@ class HashChain:
             self._follow(line, entry)
 
 
-def first_head(start: str) -> str:
-    """Return the head of a chain without lines."""
-    return hashlib.sha256(start.encode()).hexdigest()
-
-
 def head_after(line: bytes) -> str:
     """Return the head of a chain that ends with a line (without its end-of-line byte)."""
-    return hashlib.sha256(line).hexdigest()
-
-
-def canonical(raw: dict[str, Any]) -> bytes:
-    """Return the one way in which a line is written."""
-    return json.dumps(raw, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return tagged_sha256(HashOf.TRANSCRIPT_LINE, line)

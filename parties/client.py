@@ -1,7 +1,6 @@
 """The client of a compute party's API, as holders and the estimator use it."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +10,21 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from parties.canonical import read_json
 from parties.certificates import Identity
 from parties.errors import ManifestDiffers, PartyUnreachable
 from parties.failures import from_body
 from parties.manifest import Manifest
 from parties.manifest_fields import differing_fields, field_hashes, name_fields
 from parties.messages import (
-    HASH_HEADER,
+    DIGEST_HEADER,
     MANIFEST_HEADER,
     OFFSET_HEADER,
     UPLOAD_HEADER,
     ErrorBody,
     Status,
     UploadState,
+    digest_field,
     parse,
 )
 from parties.tls import client_context
@@ -86,7 +87,7 @@ class PartyClient:
         """Send a holder's share from an offset on, once: after a break the offset is another."""
         headers = {
             UPLOAD_HEADER: upload,
-            HASH_HEADER: body.sha256,
+            DIGEST_HEADER: digest_field(body.sha256),
             OFFSET_HEADER: str(offset),
             "Content-Length": str(body.size - offset),
         }
@@ -144,7 +145,7 @@ class PartyClient:
 
     def _difference(self) -> ManifestDiffers:
         """Say in which fields the party's manifest differs from this site's."""
-        raw = json.loads(self._request("GET", "/v1/manifest"))
+        raw = read_json(self._request("GET", "/v1/manifest"))
         theirs = Manifest.parse(raw if isinstance(raw, dict) else {})
         paths = differing_fields(field_hashes(theirs), field_hashes(self._manifest))
         return ManifestDiffers(

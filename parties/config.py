@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from aim_core.errors import TableError
 from aim_core.splits import parse_kind
+from parties.canonical import MAX_INTEGER
 from parties.certificates import Identity
 from parties.errors import ConfigError
 from parties.manifest import Frozen, Name, Port, describe, read_settings
@@ -112,7 +113,7 @@ class EstimatorConfig(SiteConfig):
 
     estimator: Literal["numpy", "mbi"] = "numpy"
     rows: Annotated[int, Field(ge=1)] | None = None
-    sample_seed: int = 0
+    sample_seed: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
     out: PathText
     transcript: PathText
     connect_timeout: Seconds = 120.0

@@ -11,6 +11,7 @@ from typing import Literal
 
 import httpx
 
+from parties.canonical import read_json
 from parties.certificates import Identity, fingerprint, fingerprint_of_der
 from parties.manifest import Manifest, PartyEntry
 from parties.manifest_fields import raw_field_hashes
@@ -128,7 +129,9 @@ def ask(
             after = now()
             # read loosely: another version may tell more or less than this one
             status = answer.raise_for_status().json()
-            fields = raw_field_hashes(client.get("/v1/manifest").raise_for_status().json())
+            fields = raw_field_hashes(
+                read_json(client.get("/v1/manifest").raise_for_status().content)
+            )
         clock = email.utils.parsedate_to_datetime(answer.headers["Date"])
         middle = before + (after - before) / 2
         version, state, digest = (str(status[key]) for key in ("version", "state", "manifest"))

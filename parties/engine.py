@@ -78,7 +78,7 @@ def upload_format(manifest: Manifest, inputs: PublicInputs) -> UploadFormat:
 
 
 class MpcEngine:
-    """A `party_job.Engine` over an open session with the peers.
+    """An `engine_protocol.Engine` over an open session with the peers.
 
     The noise is the manifest's, unless a rehearsal hands in another source.
     """

@@ -44,7 +44,7 @@ from parties.messages import (
 from parties.recovery import may_come_back
 from parties.signatures import Signer
 from parties.transcript import Transcript, values_digest
-from parties.transcript_entries import Drive, Failed, Result
+from parties.transcript_entries import DriveLine, FailedLine, ResultLine
 
 Reply = TypeVar("Reply")
 
@@ -93,7 +93,7 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
         if not any(entry["event"] == "result" for entry in transcript.entries):
             transcript.write(_last_line(config, outcome, reports))
     except Exception as error:
-        transcript.write(Failed(error=type(error).__name__, text=str(error)[:2000]))
+        transcript.write(FailedLine(error=type(error).__name__, text=str(error)[:2000]))
         raise
     finally:
         transcript.close()
@@ -121,8 +121,8 @@ def _write_results(
     part.replace(results)  # the last step: what is there is whole
 
 
-def _first_line(manifest: Manifest, config: EstimatorConfig) -> Drive:
-    return Drive(
+def _first_line(manifest: Manifest, config: EstimatorConfig) -> DriveLine:
+    return DriveLine(
         manifest=manifest.digest,
         name=manifest.estimator.name,
         estimator=config.estimator,
@@ -130,8 +130,10 @@ def _first_line(manifest: Manifest, config: EstimatorConfig) -> Drive:
     )
 
 
-def _last_line(config: EstimatorConfig, outcome: Outcome, reports: list[FinishAnswer]) -> Result:
-    return Result(
+def _last_line(
+    config: EstimatorConfig, outcome: Outcome, reports: list[FinishAnswer]
+) -> ResultLine:
+    return ResultLine(
         rows=len(outcome.codes),
         sample_seed=config.sample_seed,
         codes=values_digest(outcome.codes),
@@ -188,7 +190,7 @@ class MpcOracle:
     def collect(self) -> list[str]:
         """Wait for the uploads, freeze them, and return the holders that take part."""
         uploads = self._wait_for_uploads()
-        body = FreezeRequest(uploads=uploads).model_dump_json().encode()
+        body = FreezeRequest(uploads=uploads).to_json()
         self._emit({"event": "freeze", "holders": len(uploads)})
         self._ask("/v1/freeze", body)
         return list(uploads)
@@ -199,7 +201,7 @@ class MpcOracle:
         header = SelectRequest(
             round=request.round,
             candidates=[self._place[clique] for clique in request.candidates],
-            epsilon=str(request.epsilon),
+            selection_epsilon=str(request.epsilon),
             biases=list(request.biases),
             widths=widths,
         )
@@ -220,7 +222,7 @@ class MpcOracle:
             candidates=[self._place[clique] for clique in request.cliques],
             sigma2=str(Fraction(request.sigma2)),
         )
-        body = message.model_dump_json().encode()
+        body = message.to_json()
         try:
             answers = self._ask(f"/v1/measure/{_request_id(request)}", body)
         except ChargeLost:

@@ -6,31 +6,45 @@ again.
 """
 
 import contextlib
-import json
 from collections.abc import Mapping
-from typing import Literal
+from enum import StrEnum
 
 from pydantic import TypeAdapter
 
 from aim_core.errors import BudgetExceeded
 from mpc.errors import ProtocolViolation
+from parties.canonical import canonical
 from parties.config import PartyConfig
 from parties.errors import InputsRefused
 from parties.ledger import Ledger
 from parties.manifest import Manifest, parse_fraction, program_version
 from parties.mechanism import Budget
-from parties.messages import FinishAnswer, LedgerEntry, StepCost, parse
+from parties.messages import FinishAnswer, LedgerEntry, Request, RequestKind, StepCost, parse
 from parties.recovery import Claim
 from parties.signatures import Signer
 from parties.store import Store, StoredRequest
 from parties.transcript import Transcript
-from parties.transcript_entries import Begin, Costs, Finish, Freeze, Loaded, Resumed
+from parties.transcript_entries import (
+    BeginLine,
+    Costs,
+    FinishLine,
+    FreezeLine,
+    LoadedLine,
+    ResumedLine,
+)
 from parties.uploads import UploadStore
 
-Phase = Literal["collecting", "frozen", "running", "done"]
 
-FINISH = "finish"
-FREEZE = "freeze"
+class Phase(StrEnum):
+    """How far a job is, on disk."""
+
+    COLLECTING = "collecting"
+    FROZEN = "frozen"
+    RUNNING = "running"
+    DONE = "done"
+
+
+_FINISH = RequestKind.FINISH.value
 _COSTS: TypeAdapter[dict[str, StepCost]] = TypeAdapter(dict[str, StepCost])
 
 
@@ -43,6 +57,7 @@ class JobRecord:
         self.pid = config.pid
         signer = Signer(config.key)
         self._store = Store(config.state / "job.sqlite", manifest.digest, config.pid)
+        phase = self.phase  # before anything else is made of a state that may be unreadable
         rho = parse_fraction(manifest.mechanism.rho)
         self.ledger = Ledger(self._store, manifest.digest, rho, budget.distance)
         self.uploads = UploadStore(
@@ -50,7 +65,7 @@ class JobRecord:
         )
         self.transcript = Transcript(
             config.transcript,
-            Begin(
+            BeginLine(
                 manifest=manifest.digest,
                 party=config.pid,
                 name=manifest.parties[config.pid].name,
@@ -60,14 +75,19 @@ class JobRecord:
         )
         self.inputs = self._store.inputs()
         self.costs: dict[str, StepCost] = _COSTS.validate_json(self._store.fact("costs") or "{}")
-        if self.phase == "done":
+        if phase is Phase.DONE:
             self._end_transcript()
 
     @property
     def phase(self) -> Phase:
-        """Return how far the job is."""
-        known: dict[str, Phase] = {"frozen": "frozen", "running": "running", "done": "done"}
-        return known.get(self._store.fact("phase") or "", "collecting")
+        """Return how far the job is; StateError for a phase that this program does not know."""
+        text = self._store.fact("phase")
+        if text is None:
+            return Phase.COLLECTING
+        try:
+            return Phase(text)
+        except ValueError as error:
+            raise self._store.unreadable(f"the job's phase is {text!r}") from error
 
     @property
     def round(self) -> int:
@@ -89,19 +109,21 @@ class JobRecord:
 
     def freeze(self, inputs: Mapping[str, str], sha256: str) -> None:
         """Fix the uploads that make up the input; `sha256` is the request's hash."""
-        self._store.freeze(inputs, {"phase": "frozen", "freeze": sha256})
+        self._store.freeze(inputs, {"phase": Phase.FROZEN, "freeze": sha256})
         self.inputs = dict(inputs)
 
     def write_freeze(self) -> None:
         """Write the frozen inputs into the transcript, unless they are there."""
         sha256 = self._store.fact("freeze")
         if self.inputs is not None and sha256 is not None and not self._has("freeze"):
-            self.transcript.write(Freeze(request=FREEZE, sha256=sha256, uploads=self.inputs))
+            self.transcript.write(
+                FreezeLine(request=RequestKind.FREEZE.value, sha256=sha256, uploads=self.inputs)
+            )
 
     def loaded(self, cost: Costs) -> None:
         """Write that the inputs are prepared; after the first time, what happened meanwhile."""
         if not self._has("loaded"):
-            self.transcript.write(Loaded(cost=cost))
+            self.transcript.write(LoadedLine(cost=cost))
             return
         entries = self.transcript.entries
         resumed = [entry for entry in entries if entry["event"] == "resumed"]
@@ -109,7 +131,7 @@ class JobRecord:
         n_written += sum(len(entry["charges"]) for entry in resumed)
         told = {request for entry in resumed for request in entry["lost"]}
         self.transcript.write(
-            Resumed(
+            ResumedLine(
                 charges=self.ledger.charges[n_written:],
                 lost=[request for request in self._store.unanswered() if request not in told],
                 ledger=self.ledger.head,
@@ -119,25 +141,23 @@ class JobRecord:
 
     def charge(self, entry: LedgerEntry, round_number: int) -> str:
         """Pay for a request and return the ledger's head after it; BudgetExceeded books nothing."""
-        self.ledger.charge(entry, {"phase": "running", "round": str(round_number)})
+        self.ledger.charge(entry, {"phase": Phase.RUNNING, "round": str(round_number)})
         return self.ledger.head
 
-    def answer(
-        self, request_id: str, sha256: str, answer: bytes, costs: Mapping[str, StepCost]
-    ) -> None:
+    def answer(self, request: Request, answer: bytes, costs: Mapping[str, StepCost]) -> None:
         """Keep an answer, and what the job has cost so far."""
-        self._store.answer(request_id, sha256, answer, {"costs": _costs_text(costs)})
+        self._store.answer(request.id, request.sha256, answer, {"costs": _costs_text(costs)})
 
     def finish(self, sha256: str, answer: FinishAnswer) -> None:
         """End the job: the answer and the phase in one, then the transcript's last line."""
-        body = answer.model_dump_json().encode()
-        facts = {"phase": "done", "costs": _costs_text(answer.steps)}
-        self._store.answer(FINISH, sha256, body, facts)
+        body = answer.to_json()
+        facts = {"phase": Phase.DONE, "costs": _costs_text(answer.steps)}
+        self._store.answer(_FINISH, sha256, body, facts)
         self._end_transcript()
 
     def claim(self) -> Claim:
         """Return what the peers are told when they meet."""
-        finish = self.request(FINISH)
+        finish = self.request(_FINISH)
         return Claim(
             inputs=self.inputs,
             freeze=self._store.fact("freeze"),
@@ -178,11 +198,11 @@ class JobRecord:
 
     def _end_transcript(self) -> None:
         """Write the last line; what it says was stored before."""
-        known = self.request(FINISH)
+        known = self.request(_FINISH)
         if known is not None and known.answer is not None and not self._has("finish"):
             answer = parse(FinishAnswer, known.answer)
-            self.transcript.write(Finish(rho_spent=answer.rho_spent, ledger=answer.ledger_head))
+            self.transcript.write(FinishLine(rho_spent=answer.rho_spent, ledger=answer.ledger_head))
 
 
 def _costs_text(costs: Mapping[str, StepCost]) -> str:
-    return json.dumps({step: cost.model_dump() for step, cost in costs.items()})
+    return canonical({step: cost.model_dump() for step, cost in costs.items()}).decode()

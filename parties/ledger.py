@@ -5,27 +5,28 @@ from fractions import Fraction
 
 from aim_core.accounting import PrivacyFilter
 from aim_core.errors import BudgetExceeded
-from parties.chain import canonical, first_head, head_after
+from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import ConfigError
 from parties.manifest import parse_fraction
 from parties.messages import LedgerEntry
 from parties.store import Store
 
 
-def chain_start(manifest_digest: str) -> str:
-    """Return the start text of a ledger's chain."""
-    return f"ledger {manifest_digest}"
-
-
-def charge_entry(request: str, request_sha256: str, rho: str, delta: str) -> dict[str, str]:
-    """Return the entry of a charge; from the entries, anyone can compute a ledger's head."""
-    return {"request": request, "sha256": request_sha256, "rho": rho, "delta": delta}
+def first_head(manifest_digest: str) -> str:
+    """Return the head of a ledger without charges."""
+    return tagged_sha256(HashOf.LEDGER_START, manifest_digest.encode())
 
 
 def head_of(previous: str, charge: LedgerEntry) -> str:
-    """Return a ledger's head after one more charge."""
-    entry = charge_entry(charge.request, charge.sha256, charge.rho, charge.delta)
-    return head_after(canonical({"previous": previous, **entry}))
+    """Return a ledger's head after one more charge; from the charges, anyone can compute it."""
+    entry = {
+        "previous": previous,
+        "request": charge.request,
+        "sha256": charge.sha256,
+        "rho": charge.rho,
+        "delta": charge.delta,
+    }
+    return tagged_sha256(HashOf.LEDGER_ENTRY, canonical(entry))
 
 
 class Ledger:
@@ -41,7 +42,7 @@ class Ledger:
         self._filter = PrivacyFilter(rho)
         self._delta = delta
         self._delta_spent = Fraction(0)
-        self.head = first_head(chain_start(manifest_digest))
+        self.head = first_head(manifest_digest)
         self.charges: list[LedgerEntry] = []
         for number, (charge, head) in enumerate(store.charges(), start=1):
             self._book(charge)
@@ -75,17 +76,16 @@ class Ledger:
         self.head = head_of(self.head, charge)
         self.charges.append(charge)
 
-    def check(self, rho: Fraction, delta: Fraction) -> None:
-        """Raise BudgetExceeded if the budget would not pay for a request."""
-        if self._delta_spent + delta > self._delta:
+    def check(self, charge: LedgerEntry) -> None:
+        """Raise BudgetExceeded if the budget would not pay for a charge."""
+        if self._delta_spent + parse_fraction(charge.delta) > self._delta:
             raise BudgetExceeded(
                 "a release was refused: it draws more noise than the part of delta that is set "
                 "aside for the samplers pays for; nothing was released for it"
             )
-        self._filter.check(rho)
+        self._filter.check(parse_fraction(charge.rho))
 
     def _book(self, charge: LedgerEntry) -> None:
-        rho, delta = parse_fraction(charge.rho), parse_fraction(charge.delta)
-        self.check(rho, delta)
-        self._filter.charge(rho)
-        self._delta_spent += delta
+        self.check(charge)
+        self._filter.charge(parse_fraction(charge.rho))
+        self._delta_spent += parse_fraction(charge.delta)

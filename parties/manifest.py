@@ -4,7 +4,6 @@ Addresses to bind, paths and timeouts stand in each site's own config (`parties.
 """
 
 import datetime as dt
-import hashlib
 import importlib.metadata
 import json
 import re
@@ -30,6 +29,7 @@ from aim_core.errors import AimError
 from aim_core.participation import Participation
 from aim_core.schema import Schema, schema_from_dict
 from aim_core.workload import Workload, closure
+from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.certificates import fingerprint
 from parties.errors import ConfigError, IdentityError
 
@@ -206,20 +206,23 @@ class Manifest(Frozen):
     def parse(cls, raw: dict[str, Any]) -> "Manifest":
         """Check a manifest's keys and values; ConfigError names each field that is wrong."""
         try:
-            return cls.model_validate(raw)
+            manifest = cls.model_validate(raw)
         except ValidationError as error:
             raise ConfigError(describe("the manifest", error)) from error
+        manifest.canonical_bytes()  # what cannot be hashed cannot be agreed on
+        return manifest
 
     def canonical_bytes(self) -> bytes:
-        """Return the bytes that are hashed: JSON, sorted keys, no spaces, UTF-8."""
-        raw = self.model_dump(mode="json", by_alias=True)
-        text = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()
+        """Return the manifest as canonical JSON; ConfigError if a number is too large for it."""
+        try:
+            return canonical(self.model_dump(mode="json", by_alias=True))
+        except ValueError as error:
+            raise ConfigError(f"the manifest cannot be used: {error}") from error
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of the canonical bytes as hex."""
-        return hashlib.sha256(self.canonical_bytes()).hexdigest()
+        """Return the manifest's hash as hex, see docs/protocol.md, section 23."""
+        return tagged_sha256(HashOf.MANIFEST, self.canonical_bytes())
 
     @property
     def end(self) -> dt.datetime:
@@ -299,7 +302,8 @@ def load_manifest(path: Path) -> Manifest:
 
 def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
-    path.write_text(json.dumps(json.loads(manifest.canonical_bytes()), indent=1), "utf-8")
+    raw = manifest.model_dump(mode="json", by_alias=True)
+    path.write_text(json.dumps(raw, indent=1, sort_keys=True), "utf-8")
 
 
 def read_settings(path: Path) -> dict[str, Any]:

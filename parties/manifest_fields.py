@@ -1,10 +1,9 @@
 """A manifest's fields by name, so that two manifests that differ can be told apart by field."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from parties.canonical import HashOf, canonical, read_json, tagged_sha256
 from parties.manifest import Manifest
 
 _HASH_DIGITS = 32
@@ -16,7 +15,7 @@ def field_hashes(manifest: Manifest) -> dict[str, str]:
 
     Columns and members stand under their own names; the list that has them stands for their order.
     """
-    return raw_field_hashes(json.loads(manifest.canonical_bytes()))
+    return raw_field_hashes(read_json(manifest.canonical_bytes()))
 
 
 def raw_field_hashes(raw: Any) -> dict[str, str]:
@@ -63,5 +62,4 @@ def _are_named(value: Any) -> bool:
 
 
 def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+    return tagged_sha256(HashOf.MANIFEST_FIELD, canonical(value))[:_HASH_DIGITS]

@@ -279,7 +279,8 @@ def _event(request: Request, answer: Answer, rho_budget: Fraction) -> dict[str, 
         "rho_budget": float(rho_budget),
     }
     if isinstance(answer, Lost):
-        return {"event": "lost", **common, "kind": type(request).__name__.lower()}
+        kind = "select" if isinstance(request, Select) else "measure"
+        return {"event": "lost", **common, "kind": kind}
     if isinstance(request, Select) and isinstance(answer, int):
         clique, n_candidates = request.candidates[answer], len(request.candidates)
         return {"event": "select", **common, "clique": clique, "n_candidates": n_candidates}

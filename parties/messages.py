@@ -2,25 +2,38 @@
 
 A body is 4 bytes (big endian) with the header's length, the header as JSON, then the payload.
 Everything is decoded strictly against what the manifest makes public: no dtype, length or size is
-taken from the peer's word, and nothing is ever unpickled.
+taken from the peer's word, and nothing is ever unpickled. The fields' names, and the values of the
+enumerations, are part of the protocol; names of classes and functions are not.
 """
 
-import json
+import base64
+import re
 import zlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import RequestRefused
 from parties.manifest import FractionText, Name, describe
 
-MANIFEST_HEADER = "X-Manifest"
+MANIFEST_HEADER = "Distaim-Manifest"
 """Request header with the manifest's digest; every request carries it."""
 
-UPLOAD_HEADER, HASH_HEADER, OFFSET_HEADER = "X-Upload", "X-Body-Sha256", "X-Offset"
-"""Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins."""
+UPLOAD_HEADER, DIGEST_HEADER, OFFSET_HEADER = "Distaim-Upload", "Repr-Digest", "Upload-Offset"
+"""Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins.
+
+The last two are the IETF's: RFC 9530, and its draft on resumable uploads.
+"""
+
+SELECTION_EPSILON_CAP = Fraction(64)
+"""Largest epsilon of one selection that a party computes with; scores stay small below it."""
 
 SMALL_BODY = 1 << 20
 """Largest body, in bytes, of a request without arrays."""
@@ -31,12 +44,17 @@ RECEIPT_PURPOSE = "upload receipt"
 _HEADER_CAP = 1 << 22
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BIAS_CAP = 1 << 40
+_DIGEST_FIELD = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 class Wire(BaseModel):
     """A strict message: unknown keys and conversions are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def to_json(self) -> bytes:
+        """Return the message as canonical JSON."""
+        return canonical(self.model_dump(mode="json"))
 
 
 def _distinct(indices: list[int]) -> list[int]:
@@ -59,6 +77,43 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RequestId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
+class RequestKind(StrEnum):
+    """What the estimator asks for: constants of the protocol, part of every request's hash."""
+
+    FREEZE = "freeze"
+    SELECT = "select"
+    MEASURE = "measure"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of the estimator: its kind, the id under which it is answered once, its body."""
+
+    kind: RequestKind
+    id: str
+    body: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the hash that parties agree on, charge and write down: of the kind and the body.
+
+        The id is not part of it, so that a request that was lost keeps its hash under a new id.
+        """
+        return tagged_sha256(HashOf.REQUEST, self.kind.value.encode(), b"\0", self.body)
+
+
+class JobState(StrEnum):
+    """How a job stands at a compute party, as others see it."""
+
+    CONNECTING = "connecting"
+    COLLECTING = "collecting"
+    FROZEN = "frozen"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class FreezeRequest(Wire):
     """The holders whose uploads make up the input, each with its upload's id."""
 
@@ -70,7 +125,7 @@ class SelectRequest(Wire):
 
     round: Index
     candidates: Indices
-    epsilon: FractionText
+    selection_epsilon: FractionText
     biases: list[Bias]
     widths: list[Width]
 
@@ -112,8 +167,7 @@ class UploadReceipt(Wire):
 
     def signed_bytes(self) -> bytes:
         """Return what is signed: all but the signature as canonical JSON."""
-        raw = self.model_dump(exclude={"signature"})
-        return json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()
+        return canonical(self.model_dump(exclude={"signature"}))
 
 
 class StepCost(Wire):
@@ -138,7 +192,7 @@ class Status(Wire):
 
     party: int
     version: str
-    state: Literal["connecting", "collecting", "frozen", "running", "done", "failed"]
+    state: JobState
     manifest: Hash
     uploads: dict[str, Hash]
     inputs: dict[str, Hash] | None
@@ -178,9 +232,21 @@ def parse(kind: type[WireType], body: bytes) -> WireType:
         raise RequestRefused(describe("the message", error)) from error
 
 
+def digest_field(sha256: str) -> str:
+    """Write a SHA-256 (hex) as the value of a `Repr-Digest` header."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def parse_digest_field(text: str) -> str:
+    """Return the SHA-256 (hex) in a `Repr-Digest` header; RequestRefused if it is not just that."""
+    if (found := _DIGEST_FIELD.fullmatch(text)) is None:
+        raise RequestRefused(f"an upload needs one sha-256 in the {DIGEST_HEADER} header")
+    return base64.b64decode(found[1]).hex()
+
+
 def pack(header: dict[str, Any], payload: bytes) -> bytes:
     """Join a JSON header and a payload into one body."""
-    text = _header_text(header)
+    text = canonical(header)
     return len(text).to_bytes(4, "big") + text + payload
 
 
@@ -234,14 +300,10 @@ def encode_marginals(marginals: Sequence[np.ndarray]) -> bytes:
 def decode_marginals(body: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
     """Unpack noisy marginals of the given sizes; RequestRefused if anything else was sent."""
     header, payload = unpack(body)
-    if len(payload) != 8 * sum(sizes) or header != _header_text({"cells": list(sizes)}):
+    if len(payload) != 8 * sum(sizes) or header != canonical({"cells": list(sizes)}):
         raise RequestRefused("the answer does not have the asked marginals' sizes")
     ends = np.cumsum(sizes)[:-1]
     return np.split(np.frombuffer(payload, "<i8").astype(np.int64), ends)
-
-
-def _header_text(header: dict[str, Any]) -> bytes:
-    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _width(values: np.ndarray) -> int:

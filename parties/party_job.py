@@ -8,122 +8,40 @@ Whatever happens, a charge stays: a request that was charged and broke off is lo
 
 import asyncio
 import contextlib
-import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from fractions import Fraction
-from pathlib import Path
-from typing import Literal, Protocol
 
-import numpy as np
-
-from aim_core.aim import Noise
 from aim_core.errors import AimError
-from aim_core.scoring import multipliers
-from aim_core.workload import weights
 from mpc.errors import ProtocolViolation
+from parties.answered import Answered
 from parties.approval import check_in_force
 from parties.config import PartyConfig
-from parties.errors import (
-    ChargeLost,
-    InputsRefused,
-    JobFailed,
-    NotReady,
-    RequestConflict,
-    RequestRefused,
-    UploadRefused,
-)
-from parties.job_record import FINISH, FREEZE, JobRecord
-from parties.manifest import (
-    Manifest,
-    PublicInputs,
-    parse_fraction,
-    participation,
-    program_version,
-)
+from parties.engine_protocol import Engine
+from parties.errors import InputsRefused, JobFailed, NotReady, RequestRefused, UploadRefused
+from parties.job_record import JobRecord, Phase
+from parties.manifest import Manifest, PublicInputs, participation, program_version
 from parties.mechanism import Budget
 from parties.memory import peak_rss_mb
 from parties.messages import (
     FinishAnswer,
     FinishRequest,
     FreezeRequest,
-    LedgerEntry,
-    MeasureRequest,
-    SelectAnswer,
-    SelectRequest,
+    JobState,
+    Request,
+    RequestKind,
     Status,
     StepCost,
     UploadReceipt,
     UploadState,
-    decode_counts,
-    encode_marginals,
     parse,
-    unpack,
 )
 from parties.recovery import MEETING, Claim, may_come_back, merged
+from parties.releases import Release, read_release
 from parties.store import disk_error
-from parties.transcript import add_costs, cost_between, counts_digest
-from parties.transcript_entries import Failed, Measure, Measured, Select, Selected
+from parties.transcript import add_costs, cost_between
+from parties.transcript_entries import Costs, FailedLine
 from parties.uploads import UploadPart
-
-State = Literal["connecting", "collecting", "frozen", "running", "done", "failed"]
-
-EPSILON_CAP = Fraction(64)
-"""Largest epsilon of one selection that a party computes with; scores stay small below it."""
-
-Work = Callable[[str, str, bytes], Awaitable[bytes]]
-
-
-class Engine(Protocol):
-    """The secure engine as a job uses it; candidates are places in the closure."""
-
-    noise: Noise
-    fraction_bits: int
-
-    async def agree(self, label: str, values: Mapping[str, bytes]) -> None:
-        """Compare named public values with all peers; ProtocolViolation if one differs."""
-
-    async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
-        """Tell all peers a public value and return everybody's, this party's included."""
-        ...
-
-    def heard(self) -> dict[int, float]:
-        """Return for how many seconds each peer has been silent."""
-        ...
-
-    async def load(self, uploads: Mapping[str, Path]) -> None:
-        """Sum the holders' uploads, check them, and prepare the cells; InputsRefused by name."""
-
-    async def select(
-        self,
-        label: str,
-        candidates: Sequence[int],
-        model_counts: Sequence[np.ndarray],
-        multipliers: Sequence[int],
-        biases: Sequence[int],
-    ) -> int:
-        """Return the place, in `candidates`, that the exponential mechanism chose."""
-
-    async def measure(
-        self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
-        """Return the candidates' noisy marginals, int64 flat."""
-
-    def finish(self) -> None:
-        """Wipe what was made ahead."""
-        ...
-
-    def costs(self) -> dict[str, StepCost]:
-        """Return what each step has cost this party so far."""
-
-
-@dataclass(frozen=True)
-class _Selection:
-    request: SelectRequest
-    epsilon: Fraction
-    counts: list[np.ndarray]
-    multipliers: list[int]
 
 
 class PartyJob:
@@ -149,7 +67,7 @@ class PartyJob:
         self._waits_for_peers = config.reconnect_seconds > 0
         self._engine: Engine | None = None
         self._loaded: list[str] = []
-        self._under_way: dict[str, tuple[str, asyncio.Task[bytes]]] = {}
+        self._answered = Answered(self.record, manifest.run)
         self._lock = asyncio.Lock()
 
     async def connected(self, engine: Engine) -> None:
@@ -159,12 +77,12 @@ class PartyJob:
         state that cannot be this job's, and what `Engine.load` raises.
         """
         async with self._lock:
-            said = await engine.publish(MEETING, self.record.claim().model_dump_json().encode())
+            said = await engine.publish(MEETING, self.record.claim().to_json())
             common = merged({pid: _read_claim(pid, text) for pid, text in said.items()})
             self.record.adopt(common)
-            if common.finish is not None and self.record.phase != "done":
+            if common.finish is not None and self.record.phase is not Phase.DONE:
                 self._end(common.finish, self._costs(engine))
-            if self.record.phase in ("frozen", "running"):
+            if self.record.phase in (Phase.FROZEN, Phase.RUNNING):
                 await self._load(engine)
             self._engine = engine
 
@@ -176,7 +94,7 @@ class PartyJob:
 
     def fail(self, error: Exception) -> None:
         """End the job with an error; only the first one counts."""
-        if self.state in ("failed", "done"):
+        if self.state in (JobState.FAILED, JobState.DONE):
             return
         self.error = disk_error(error, self.pid) if isinstance(error, OSError) else error
         self.ended.set()
@@ -184,15 +102,17 @@ class PartyJob:
             self.record.refuse(error)
         with contextlib.suppress(OSError):  # a full disk may be what has failed
             kind, text = type(self.error).__name__, str(self.error)[:2000]
-            self.record.transcript.write(Failed(error=kind, text=text))
+            self.record.transcript.write(FailedLine(error=kind, text=text))
 
     @property
-    def state(self) -> State:
+    def state(self) -> JobState:
         """Return the state that others see."""
         if self.error is not None:
-            return "failed"
+            return JobState.FAILED
         phase = self.record.phase
-        return "connecting" if self._engine is None and phase != "done" else phase
+        if self._engine is None and phase is not Phase.DONE:
+            return JobState.CONNECTING
+        return JobState(phase)
 
     @property
     def round(self) -> int:
@@ -254,64 +174,29 @@ class PartyJob:
 
     async def freeze(self, body: bytes) -> bytes:
         """Fix the set of inputs, with all peers, and load the sums."""
-        return await self._answer(FREEZE, body, self._freeze)
+        return await self._answer(RequestKind.FREEZE, RequestKind.FREEZE.value, body)
 
     async def select(self, request_id: str, body: bytes) -> bytes:
         """Answer a selection (JSON of a SelectAnswer)."""
-        return await self._answer(request_id, body, self._select)
+        return await self._answer(RequestKind.SELECT, request_id, body)
 
     async def measure(self, request_id: str, body: bytes) -> bytes:
         """Answer a measurement (packed noisy marginals)."""
-        return await self._answer(request_id, body, self._measure)
+        return await self._answer(RequestKind.MEASURE, request_id, body)
 
     async def finish(self, body: bytes) -> bytes:
         """End the job, with all peers, and say what it cost (JSON of a FinishAnswer)."""
-        return await self._answer(FINISH, body, self._finish)
+        return await self._answer(RequestKind.FINISH, RequestKind.FINISH.value, body)
 
-    async def _answer(self, request_id: str, body: bytes, work: Work) -> bytes:
-        """Answer each id once: the same request gets the stored answer, another is refused."""
-        sha = hashlib.sha256(work.__name__.encode() + b"\0" + body).hexdigest()
-        if request_id not in self._under_way:
-            stored = self._stored(request_id, sha)
-            if stored is not None:
-                return stored
-            task = asyncio.create_task(self._run(request_id, sha, body, work))
-            self._under_way[request_id] = sha, task
-            task.add_done_callback(lambda _: self._under_way.pop(request_id))
-        known, task = self._under_way[request_id]
-        if known != sha:
-            raise self._conflict(request_id)
-        return await asyncio.shield(task)
+    async def _answer(self, kind: RequestKind, request_id: str, body: bytes) -> bytes:
+        return await self._answered.once(Request(kind, request_id, body), self._run)
 
-    def _stored(self, request_id: str, sha: str) -> bytes | None:
-        """Return the answer to a request of before, None for a new one."""
-        stored = self.record.request(request_id)
-        if stored is None:
-            return None
-        if stored.sha256 != sha:
-            raise self._conflict(request_id)
-        if stored.answer is None:
-            raise ChargeLost(
-                f"request {request_id} was charged and not finished; ask again under a new id, "
-                "which is charged again",
-                run=self.manifest.run,
-                party=self.pid,
-            )
-        return stored.answer
-
-    def _conflict(self, request_id: str) -> RequestConflict:
-        return RequestConflict(
-            f"request {request_id} was made before with other contents; use a new id",
-            run=self.manifest.run,
-            party=self.pid,
-        )
-
-    async def _run(self, request_id: str, sha: str, body: bytes, work: Work) -> bytes:
+    async def _run(self, request: Request) -> bytes:
         async with self._lock:
             if self.error is not None:
                 raise self.error
             try:
-                return await work(request_id, sha, body)
+                return await self._work(request)
             except RequestRefused:
                 raise  # nothing has happened: the id stays free
             except AimError:
@@ -325,12 +210,21 @@ class PartyJob:
                     self.fail(error)
                 raise
 
-    async def _agree(self, request_id: str, sha: str) -> None:
+    async def _work(self, request: Request) -> bytes:
+        match request.kind:
+            case RequestKind.FREEZE:
+                return await self._freeze(request)
+            case RequestKind.FINISH:
+                return await self._finish(request)
+            case RequestKind.SELECT | RequestKind.MEASURE:
+                return await self._release(request)
+
+    async def _agree(self, request: Request) -> None:
         """Compare the request and the ledger's head with the peers."""
-        request = f"{self.manifest.digest} {sha}".encode()
+        contents = f"{self.manifest.digest} {request.sha256}".encode()
         head = self.record.ledger.head.encode()
-        values = {f"request {request_id}": request, f"the ledger before {request_id}": head}
-        await self.engine.agree(request_id, values)
+        values = {f"request {request.id}": contents, f"the ledger before {request.id}": head}
+        await self.engine.agree(request.id, values)
 
     def _costs(self, engine: Engine) -> dict[str, StepCost]:
         """Return what the job has cost so far, in all sessions."""
@@ -365,12 +259,12 @@ class PartyJob:
         if joined != self._loaded:
             await self._load_uploads(engine, joined)
 
-    async def _freeze(self, request_id: str, sha: str, body: bytes) -> bytes:
-        uploads = parse(FreezeRequest, body).uploads
+    async def _freeze(self, request: Request) -> bytes:
+        uploads = parse(FreezeRequest, request.body).uploads
         engine = self.engine
         if self.record.inputs is not None and self.record.inputs == uploads:
             return b"{}"  # frozen before a crash, loaded since
-        self._require("collecting")
+        self._require(JobState.COLLECTING)
         check_in_force(self.manifest)
         names = [member.name for member in self.manifest.holders if member.name in uploads]
         if len(names) < len(uploads) or len(names) < self.manifest.min_holders:
@@ -382,103 +276,50 @@ class PartyJob:
             receipt = self.record.uploads.receipts.get(name)
             if receipt is None or receipt.upload != uploads[name]:
                 raise RequestRefused(f"this party does not hold that upload of {name}")
-        await self._agree(request_id, sha)
-        self.record.freeze(uploads, sha)
+        await self._agree(request)
+        self.record.freeze(uploads, request.sha256)
         await self._load(engine)
-        self.record.answer(request_id, sha, b"{}", self._costs(engine))
+        self.record.answer(request, b"{}", self._costs(engine))
         return b"{}"
 
-    async def _select(self, request_id: str, sha: str, body: bytes) -> bytes:
+    async def _release(self, request: Request) -> bytes:
         engine = self.engine
-        self._require("frozen", "running")
-        selection = await asyncio.to_thread(self._check_selection, body)
-        request = selection.request
-        rho = engine.noise.select_rho(selection.epsilon)
-        delta = len(request.candidates) * self.budget.per_candidate
-        digest = await asyncio.to_thread(counts_digest, selection.counts)
+        self._require(JobState.FROZEN, JobState.RUNNING)
+        release = await asyncio.to_thread(
+            read_release, request, self.manifest, self.inputs, self.budget, engine
+        )
         before = self._costs(engine)
-        ledger = await self._pay(request_id, sha, request.round, rho, delta)
-        self.record.transcript.write(
-            Select(
-                request=request_id,
-                sha256=sha,
-                round=request.round,
-                candidates=request.candidates,
-                rho=str(rho),
-                delta=str(delta),
-                ledger=ledger,
-                epsilon=request.epsilon,
-                biases=request.biases,
-                model_counts=digest,
-            )
-        )
-        await self._enter(engine, request.round)
-        index = await engine.select(
-            request_id,
-            request.candidates,
-            selection.counts,
-            selection.multipliers,
-            request.biases,
-        )
-        self.record.transcript.write(
-            Selected(
-                request=request_id,
-                round=request.round,
-                index=index,
-                clique=list(self.inputs.candidates[request.candidates[index]]),
-                cost=cost_between(before, self._costs(engine)),
-            )
-        )
-        answer = SelectAnswer(index=index).model_dump_json().encode()
-        self.record.answer(request_id, sha, answer, self._costs(engine))
+        ledger = await self._pay(request, release)
+        transcript = self.record.transcript
+        transcript.write(release.line(ledger))
+        await self._enter(engine, release.round)
+
+        def cost() -> Costs:
+            return cost_between(before, self._costs(engine))
+
+        answer, line = await release.make(engine, transcript, cost)
+        transcript.write(line)
+        self.record.answer(request, answer, self._costs(engine))
         return answer
 
-    async def _measure(self, request_id: str, sha: str, body: bytes) -> bytes:
-        engine = self.engine
-        self._require("frozen", "running")
-        request = parse(MeasureRequest, body)
-        self._check_candidates(request.candidates)
-        sigma2 = parse_fraction(request.sigma2)
-        if not 0 < sigma2 <= parse_fraction(self.manifest.sigma2_max):
-            raise RequestRefused("sigma squared is 0 or above the manifest's sigma2_max")
-        rho = len(request.candidates) * engine.noise.measure_rho(sigma2)
-        delta = len(request.candidates) * self.budget.per_marginal
-        before = self._costs(engine)
-        ledger = await self._pay(request_id, sha, request.round, rho, delta)
-        self.record.transcript.write(
-            Measure(
-                request=request_id,
-                sha256=sha,
-                round=request.round,
-                candidates=request.candidates,
-                rho=str(rho),
-                delta=str(delta),
-                ledger=ledger,
-                sigma2=request.sigma2,
-            )
-        )
-        await self._enter(engine, request.round)
-        marginals = await engine.measure(request_id, request.candidates, sigma2)
-        self.record.transcript.write(
-            Measured(
-                request=request_id,
-                round=request.round,
-                cliques=[list(self.inputs.candidates[place]) for place in request.candidates],
-                marginals=self.record.transcript.marginals(marginals),
-                cost=cost_between(before, self._costs(engine)),
-            )
-        )
-        answer = encode_marginals(marginals)
-        self.record.answer(request_id, sha, answer, self._costs(engine))
-        return answer
+    async def _pay(self, request: Request, release: Release) -> str:
+        """Agree on a request with the peers, charge it, return the ledger's head after it.
 
-    async def _finish(self, request_id: str, sha: str, body: bytes) -> bytes:
-        parse(FinishRequest, body)
+        BudgetExceeded comes before the peers are asked, since it comes at all parties alike.
+        """
+        self.record.ledger.check(release.charge)
+        await self._agree(request)
+        if release.round > 0 and self.pace is None:
+            self.pace = time.monotonic(), self.record.ledger.spent
+        return self.record.charge(release.charge, release.round)
+
+    async def _finish(self, request: Request) -> bytes:
+        parse(FinishRequest, request.body)
         engine = self.engine
-        self._require("frozen", "running")
-        await self._agree(request_id, sha)
+        self._require(JobState.FROZEN, JobState.RUNNING)
+        await self._agree(request)
         engine.finish()
-        return self._end(sha, self._costs(engine))
+        return self._end(request.sha256, self._costs(engine))
 
     def _end(self, sha: str, costs: dict[str, StepCost]) -> bytes:
         """Note that the job is done; return the answer to the request that ended it."""
@@ -492,45 +333,9 @@ class PartyJob:
         )
         self.record.finish(sha, answer)
         self.ended.set()
-        return answer.model_dump_json().encode()
+        return answer.to_json()
 
-    async def _pay(
-        self, request_id: str, sha: str, round_number: int, rho: Fraction, delta: Fraction
-    ) -> str:
-        """Agree on a request with the peers, charge it, return the ledger's head after it.
-
-        BudgetExceeded comes before the peers are asked, since it comes at all parties alike.
-        """
-        self.record.ledger.check(rho, delta)
-        await self._agree(request_id, sha)
-        if round_number > 0 and self.pace is None:
-            self.pace = time.monotonic(), self.record.ledger.spent
-        entry = LedgerEntry(request=request_id, sha256=sha, rho=str(rho), delta=str(delta))
-        return self.record.charge(entry, round_number)
-
-    def _check_selection(self, body: bytes) -> _Selection:
-        header, payload = unpack(body)
-        request = parse(SelectRequest, header)
-        self._check_candidates(request.candidates)
-        epsilon = parse_fraction(request.epsilon)
-        if not 0 < epsilon <= EPSILON_CAP:
-            raise RequestRefused(f"epsilon of a selection must be above 0, at most {EPSILON_CAP}")
-        if len(request.biases) != len(request.candidates):
-            raise RequestRefused("there must be one bias per candidate")
-        cliques = [self.inputs.candidates[place] for place in request.candidates]
-        sizes = [self.inputs.domain.n_cells(clique) for clique in cliques]
-        counts = decode_counts(payload, request.widths, sizes, self.manifest.y_max)
-        factors = multipliers(
-            weights(self.inputs.workload, cliques), epsilon, self.engine.fraction_bits
-        )
-        return _Selection(request, epsilon, counts, factors)
-
-    def _check_candidates(self, candidates: Sequence[int]) -> None:
-        n_candidates = len(self.inputs.candidates)
-        if max(candidates) >= n_candidates:
-            raise RequestRefused(f"a candidate is not among the closure's {n_candidates}")
-
-    def _require(self, *states: str) -> None:
+    def _require(self, *states: JobState) -> None:
         if self.state not in states:
             raise RequestRefused(
                 f"the job is {self.state}; this request needs it to be {' or '.join(states)}",

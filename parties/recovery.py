@@ -44,7 +44,7 @@ def merged(claims: Mapping[int, Claim]) -> Claim:
     longest = max((claim.charges for claim in claims.values()), key=len)
     for place in range(len(longest)):
         entries = {p: c.charges[place] for p, c in claims.items() if len(c.charges) > place}
-        odd = minority({pid: entry.model_dump_json() for pid, entry in entries.items()})
+        odd = minority(entries)
         if odd is not None:
             text = f"entry {place + 1} of the ledger of party {odd} differs from its peers': edited"
             raise ProtocolViolation(text, odd)

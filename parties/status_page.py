@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from parties.manifest import program_version
 from parties.memory import peak_rss_mb
+from parties.messages import JobState
 from parties.party_job import PartyJob
 from parties.status_view import StatusView, view_of
 
 HOST = "127.0.0.1"
-STATES = ("connecting", "collecting", "frozen", "running", "done", "failed")
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -63,7 +63,7 @@ def metrics_text(view: StatusView) -> str:
     lines = [
         *_metric(
             "state", "gauge", "1 for the job's state.",
-            {f'{{state="{state}"}}': float(state == job.state) for state in STATES},
+            {f'{{state="{state}"}}': float(state == job.state) for state in JobState},
         ),
         *_metric("round", "gauge", "Round of the last charge.", {"": job.round}),
         *_metric("rho_spent", "gauge", "zCDP budget charged.", {"": float(view.spent)}),

@@ -15,17 +15,23 @@ from pathlib import Path
 from parties.errors import ConfigError, StateError
 from parties.messages import LedgerEntry, UploadReceipt, parse
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS uploads (holder TEXT PRIMARY KEY, receipt TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS inputs (holder TEXT PRIMARY KEY, upload TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS ledger (
+SCHEMA_VERSION = 1
+"""The form of the tables below, as `PRAGMA user_version`: raised by every change of them."""
+
+_TABLES = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE uploads (holder TEXT PRIMARY KEY, receipt TEXT NOT NULL) STRICT;
+CREATE TABLE inputs (holder TEXT PRIMARY KEY, upload TEXT NOT NULL) STRICT;
+CREATE TABLE ledger (
     number INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL,
     rho TEXT NOT NULL, delta TEXT NOT NULL, head TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS requests (
+CREATE TABLE requests (
     id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, answer BLOB
 ) STRICT;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 _DISK_ERRORS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -43,8 +49,8 @@ class StoredRequest:
 class Store:
     """The state of one party's job.
 
-    ConfigError if the file belongs to another job or is in use; StateError, from every method, if
-    it cannot be read or written.
+    ConfigError if the file belongs to another job or is in use; StateError if another version of
+    the program wrote it in another form and, from every method, if it cannot be read or written.
     """
 
     def __init__(self, path: Path, manifest_digest: str, party: int) -> None:
@@ -60,7 +66,18 @@ class Store:
                 "party running, or does the file belong to another user?"
             ) from error
         path.chmod(0o600)
+        self._check_version()
         self._bind(f"{manifest_digest} {party}")
+
+    def _check_version(self) -> None:
+        """Refuse a state in another form than this program's; StateError names the version."""
+        row = self._one("PRAGMA user_version")
+        found = None if row is None else row[0]
+        if found == SCHEMA_VERSION:
+            return
+        self.close()
+        age = "a newer" if isinstance(found, int) and found > SCHEMA_VERSION else "an older"
+        raise self.unreadable(f"its tables have version {found}, {age} one than {SCHEMA_VERSION}")
 
     def _bind(self, job: str) -> None:
         """Tie a new state to its job, and check that an old one belongs to it."""
@@ -77,6 +94,14 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def unreadable(self, why: str) -> StateError:
+        """Say that this program does not understand what another version has written."""
+        return StateError(
+            f"the state in {self._path} cannot be read by this version of the program: {why}; go "
+            "on with the version that began this job, or begin a new job in a new state folder",
+            party=self._party,
+        )
 
     def fact(self, name: str) -> str | None:
         """Return a named text."""
@@ -97,7 +122,7 @@ class Store:
         """Note that an upload is on disk."""
         with self._transaction():
             self._connection.execute(
-                "INSERT INTO uploads VALUES (?, ?)", (receipt.holder, receipt.model_dump_json())
+                "INSERT INTO uploads VALUES (?, ?)", (receipt.holder, receipt.to_json().decode())
             )
 
     def inputs(self) -> dict[str, str] | None:
@@ -195,7 +220,8 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_TABLES)
+        if connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None:
+            connection.executescript(_TABLES)
     except sqlite3.Error:
         connection.close()
         raise

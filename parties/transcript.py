@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from parties.canonical import HashOf, tagged_sha256
 from parties.chain import HashChain
 from parties.messages import StepCost
 from parties.signatures import Signer
-from parties.transcript_entries import Begin, Costs, Drive, Entry, Marginal
+from parties.transcript_entries import BeginLine, Costs, DriveLine, Entry, Marginal
 
 PURPOSE = "transcript"
 """What the signatures of a transcript's lines are bound to."""
@@ -18,10 +19,11 @@ PURPOSE = "transcript"
 _INLINE_CELLS = 1024
 
 
-def chain_start(begin: Begin | Drive) -> str:
-    """Return the start text of a transcript's chain, by its first line."""
-    writer = begin.party if isinstance(begin, Begin) else "estimator"
-    return f"transcript {begin.manifest} {writer}"
+def first_head(begin: BeginLine | DriveLine) -> str:
+    """Return the head of a transcript without lines, by the line that will open it."""
+    writer = begin.party if isinstance(begin, BeginLine) else "estimator"
+    start = f"{begin.manifest} {writer}".encode()
+    return tagged_sha256(HashOf.TRANSCRIPT_START, start)
 
 
 class Transcript:
@@ -32,8 +34,8 @@ class Transcript:
     folder beside, under its SHA-256. A file that exists is checked and continued.
     """
 
-    def __init__(self, path: Path, begin: Begin | Drive, signer: Signer) -> None:
-        self._chain = HashChain(path, chain_start(begin), lambda line: signer.sign(PURPOSE, line))
+    def __init__(self, path: Path, begin: BeginLine | DriveLine, signer: Signer) -> None:
+        self._chain = HashChain(path, first_head(begin), lambda line: signer.sign(PURPOSE, line))
         self._arrays = path.with_suffix("")
         if not self._chain.entries:
             self.write(begin)
@@ -76,8 +78,8 @@ def values_digest(values: np.ndarray) -> str:
 
 
 def counts_digest(counts: Iterable[np.ndarray]) -> str:
-    """Return the SHA-256 over the model marginals of a selection: each one's `values_digest`."""
-    return hashlib.sha256("".join(map(values_digest, counts)).encode()).hexdigest()
+    """Return the hash of the model marginals of a selection: over each one's `values_digest`."""
+    return tagged_sha256(HashOf.MODEL_COUNTS, "".join(map(values_digest, counts)).encode())
 
 
 def cost_between(before: Mapping[str, StepCost], after: Mapping[str, StepCost]) -> Costs:

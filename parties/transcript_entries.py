@@ -1,9 +1,9 @@
 """What stands in a transcript: one strict type per event. All of it is public.
 
-A compute party writes Begin, Freeze, Loaded, then for every request a line when it is charged
-(Select, Measure) and one when it is answered (Selected, Measured), then Finish; Resumed where it
-met its peers again, Failed where a job ends early. The estimator writes Drive and Result, or
-Failed.
+A compute party writes `begin`, `freeze`, `loaded`, then for every request a line when it is
+charged (`select`, `measure`) and one when it is answered (`selected`, `measured`), then `finish`;
+`resumed` where it met its peers again, `failed` where a job ends early. The estimator writes
+`drive` and `result`, or `failed`. The events and the fields' names are part of the format.
 """
 
 from typing import Annotated, Any, Literal
@@ -37,7 +37,7 @@ class Entry(Frozen):
         return self.model_dump(mode="json")
 
 
-class Begin(Entry):
+class BeginLine(Entry):
     """A compute party opens its transcript."""
 
     event: Literal["begin"] = "begin"
@@ -51,7 +51,7 @@ class Begin(Entry):
         return self.model_dump(mode="json", exclude={"party", "name"})
 
 
-class Drive(Entry):
+class DriveLine(Entry):
     """The estimator opens its transcript; what its fits depend on besides the answers."""
 
     event: Literal["drive"] = "drive"
@@ -61,7 +61,7 @@ class Drive(Entry):
     environment: dict[str, Text]
 
 
-class Freeze(Entry):
+class FreezeLine(Entry):
     """The holders that take part, each with its upload's id."""
 
     event: Literal["freeze"] = "freeze"
@@ -80,13 +80,13 @@ class Costed(Entry):
         return self.model_dump(mode="json", exclude={"cost"})
 
 
-class Loaded(Costed):
+class LoadedLine(Costed):
     """The inputs have been added up, checked and prepared."""
 
     event: Literal["loaded"] = "loaded"
 
 
-class Resumed(Costed):
+class ResumedLine(Costed):
     """The party has met its peers again, after one of them or itself was lost.
 
     `charges` are those in its ledger that have no line of their own here, because a peer had
@@ -112,23 +112,23 @@ class Charged(Entry):
     ledger: Hash
 
 
-class Select(Charged):
+class SelectLine(Charged):
     """A selection; `model_counts` is `transcript.counts_digest` of the model marginals."""
 
     event: Literal["select"] = "select"
-    epsilon: FractionText
+    selection_epsilon: FractionText
     biases: list[Index]
     model_counts: Hash
 
 
-class Measure(Charged):
+class MeasureLine(Charged):
     """A measurement."""
 
     event: Literal["measure"] = "measure"
     sigma2: FractionText
 
 
-class Selected(Costed):
+class SelectedLine(Costed):
     """The answer to a selection: the place among the request's candidates, and its clique."""
 
     event: Literal["selected"] = "selected"
@@ -138,7 +138,7 @@ class Selected(Costed):
     clique: list[str]
 
 
-class Measured(Costed):
+class MeasuredLine(Costed):
     """The answer to a measurement: the noisy marginals in the request's order."""
 
     event: Literal["measured"] = "measured"
@@ -153,7 +153,7 @@ class Measured(Costed):
         return {**self.model_dump(mode="json", exclude={"cost"}), "marginals": hashes}
 
 
-class Finish(Entry):
+class FinishLine(Entry):
     """The job is done."""
 
     event: Literal["finish"] = "finish"
@@ -161,7 +161,7 @@ class Finish(Entry):
     ledger: Hash
 
 
-class Failed(Entry):
+class FailedLine(Entry):
     """The job ended early; the error's class and text."""
 
     event: Literal["failed"] = "failed"
@@ -169,7 +169,7 @@ class Failed(Entry):
     text: Text
 
 
-class Result(Entry):
+class ResultLine(Entry):
     """What the estimator ended with.
 
     `transcripts` are the heads of the parties' transcripts before their last line; `codes` is the
@@ -186,18 +186,18 @@ class Result(Entry):
 
 
 AnyEntry = (
-    Begin
-    | Drive
-    | Freeze
-    | Loaded
-    | Resumed
-    | Select
-    | Measure
-    | Selected
-    | Measured
-    | Finish
-    | Failed
-    | Result
+    BeginLine
+    | DriveLine
+    | FreezeLine
+    | LoadedLine
+    | ResumedLine
+    | SelectLine
+    | MeasureLine
+    | SelectedLine
+    | MeasuredLine
+    | FinishLine
+    | FailedLine
+    | ResultLine
 )
 
 ENTRIES: TypeAdapter[AnyEntry] = TypeAdapter(Annotated[AnyEntry, Field(discriminator="event")])

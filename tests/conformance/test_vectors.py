@@ -24,7 +24,7 @@ MAKERS = runpy.run_path(str(ROOT / "scripts" / "make_vectors.py"))["MAKERS"]
 
 
 def read(name):
-    return json.loads((VECTORS / f"{name}.json").read_text())
+    return json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", MAKERS)

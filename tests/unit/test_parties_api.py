@@ -25,7 +25,7 @@ from parties.errors import (
     UploadRefused,
 )
 from parties.manifest import Manifest, program_version
-from parties.messages import UploadReceipt, parse
+from parties.messages import UploadReceipt, digest_field, parse
 from parties.server import ApiServer
 from parties.tls import client_context, server_context
 
@@ -119,8 +119,8 @@ def test_an_upload_that_is_cut_off_goes_on_where_it_was(world, engine, tmp_path:
     context = client_context(world.identities["bob"], world.manifest().parties[0].certificate)
     head = (
         f"PUT /v1/uploads/bob HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_SIZE}\r\n"
-        f"X-Manifest: {world.manifest().digest}\r\nX-Upload: {UPLOAD}\r\n"
-        f"X-Body-Sha256: {hashlib.sha256(data).hexdigest()}\r\nX-Offset: 0\r\n\r\n"
+        f"Distaim-Manifest: {world.manifest().digest}\r\nDistaim-Upload: {UPLOAD}\r\n"
+        f"Repr-Digest: {digest_field(hashlib.sha256(data).hexdigest())}\r\nUpload-Offset: 0\r\n\r\n"
     )
     with client(world, "bob") as bob:
         with (
@@ -141,21 +141,24 @@ def test_an_upload_that_is_cut_off_goes_on_where_it_was(world, engine, tmp_path:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"X-Upload": "A" * 64},
-        {"X-Upload": "a" * 63},
-        {"X-Body-Sha256": "../" + "a" * 61},
-        {"X-Offset": "-1"},
-        {"X-Offset": "1" * 16},
-        {"X-Offset": ""},
+        {"Distaim-Upload": "A" * 64},
+        {"Distaim-Upload": "a" * 63},
+        {"Repr-Digest": "b" * 64},
+        {"Repr-Digest": f"sha-256=:{'A' * 44}:"},
+        {"Repr-Digest": f"{digest_field('b' * 64)}, {digest_field('c' * 64)}"},
+        {"Repr-Digest": digest_field("b" * 64).replace("sha-256", "md5")},
+        {"Upload-Offset": "-1"},
+        {"Upload-Offset": "1" * 16},
+        {"Upload-Offset": ""},
     ],
 )
 def test_an_upload_names_its_id_its_hash_and_its_place(world, engine, wrong) -> None:
     context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
     right = {
-        "X-Manifest": world.manifest().digest,
-        "X-Upload": UPLOAD,
-        "X-Body-Sha256": "b" * 64,
-        "X-Offset": "0",
+        "Distaim-Manifest": world.manifest().digest,
+        "Distaim-Upload": UPLOAD,
+        "Repr-Digest": digest_field("b" * 64),
+        "Upload-Offset": "0",
     }
     with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
         answer = ann.put("/v1/uploads/ann", content=b"x", headers={**right, **wrong})
@@ -186,7 +189,7 @@ def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> Non
         with pytest.raises(RequestRefused, match="request id"):
             estimator.post("/v1/measure/Measure_1", MEASURE)
         engine.error = PeerLost("the connection to party 2 is lost", 2)
-        header = b'{"biases":[0],"candidates":[0],"epsilon":"1/2","round":2,"widths":[1]}'
+        header = b'{"biases":[0],"candidates":[0],"round":2,"selection_epsilon":"1/2","widths":[1]}'
         zeros = b"x\x9cc`\x00\x00\x00\x02\x00\x01"
         with pytest.raises(PeerLost) as caught:
             estimator.post("/v1/select/select-2", len(header).to_bytes(4, "big") + header + zeros)

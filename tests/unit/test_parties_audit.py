@@ -18,26 +18,27 @@ from aim_core import aim
 from aim_core.errors import BudgetExceeded
 from aim_core.mirror_descent import MirrorDescent
 from parties.audit import Audit, audit
+from parties.canonical import canonical
 from parties.certificates import make_identity
-from parties.chain import canonical, first_head, head_after
+from parties.chain import head_after
 from parties.cli_audit import app
 from parties.engine import manifest_budget, manifest_noise
 from parties.estimator import aim_settings
-from parties.ledger import chain_start, head_of
+from parties.ledger import first_head, head_of
 from parties.manifest import load_manifest, public_inputs
 from parties.messages import LedgerEntry
 from parties.signatures import Signer
 from parties.transcript import PURPOSE, Transcript, counts_digest, values_digest
 from parties.transcript_entries import (
-    Begin,
-    Finish,
-    Freeze,
-    Loaded,
-    Measure,
-    Measured,
-    Resumed,
-    Select,
-    Selected,
+    BeginLine,
+    FinishLine,
+    FreezeLine,
+    LoadedLine,
+    MeasuredLine,
+    MeasureLine,
+    ResumedLine,
+    SelectedLine,
+    SelectLine,
 )
 
 N_PARTIES = 3
@@ -194,7 +195,7 @@ def test_a_party_with_another_answer_is_named(job: Job) -> None:
         ("begin", "manifest", "0" * 64),
         ("begin", "name", "party-2"),
         ("freeze", "uploads", {"zoe": "a" * 64}),
-        ("select", "epsilon", "1/1000"),
+        ("select", "selection_epsilon", "1/1000"),
         ("select", "rho", "1/1000000"),
         ("select", "delta", "1/1000000"),
         ("select", "ledger", "0" * 64),
@@ -270,7 +271,7 @@ def test_overspending_is_found(job: Job) -> None:
         for line in again:
             line["request"], line["round"] = "measure-3", 3
         lines[place:place] = again
-        head = first_head(chain_start(manifest))
+        head = first_head(manifest)
         for line in lines:
             if "ledger" in line and "rho" in line:
                 charge = {name: line[name] for name in LedgerEntry.model_fields}
@@ -342,26 +343,26 @@ class Simulated:
         self.inputs = public_inputs(self.manifest)
         self.noise = manifest_noise(self.manifest)
         self.budget = manifest_budget(self.manifest, self.inputs)
-        self.lost, self.head = lost, first_head(chain_start(self.manifest.digest))
+        self.lost, self.head = lost, first_head(self.manifest.digest)
         self.spent = Fraction(0)
         shutil.copytree(finished.out / "approvals", out / "approvals")
         shutil.copy(finished.out / "manifest.json", out)
         self.parties = []
         for pid in range(N_PARTIES):
-            begin = Begin(
+            begin = BeginLine(
                 manifest=self.manifest.digest, party=pid, name=f"party-{pid}", version="1"
             )
             path = out / f"party-{pid}.jsonl"
             self.parties.append(Transcript(path, begin, finished.signer(f"party-{pid}")))
         uploads = {member.name: "a" * 64 for member in self.manifest.holders}
-        self.write(Freeze(request="freeze", sha256="a" * 64, uploads=uploads))
-        self.write(Loaded(cost={}))
+        self.write(FreezeLine(request="freeze", sha256="a" * 64, uploads=uploads))
+        self.write(LoadedLine(cost={}))
         self.generator = np.random.default_rng(3)
         settings = aim_settings(self.manifest, len(uploads))
         run = aim.aim(settings, self.inputs.workload, self.noise, MirrorDescent())
         with contextlib.suppress(BudgetExceeded):
             aim.drive(run, self)
-            self.write(Finish(rho_spent=str(self.spent), ledger=self.head))
+            self.write(FinishLine(rho_spent=str(self.spent), ledger=self.head))
         for transcript in self.parties:
             transcript.close()
 
@@ -371,7 +372,7 @@ class Simulated:
 
     def charged(self, kind, request, cliques, rho: Fraction, delta: Fraction, **facts) -> bool:
         """Write a charge; party 2 has no line of a lost one. Return whether it is lost."""
-        name = f"{kind.__name__.lower()}-{request.round}"
+        name = f"{kind.model_fields['event'].default}-{request.round}"
         name += f"-{request.attempt}" if request.attempt > 1 else ""
         entry = LedgerEntry(request=name, sha256="b" * 64, rho=str(rho), delta=str(delta))
         self.head, self.spent, self.name = head_of(self.head, entry), self.spent + rho, name
@@ -383,21 +384,25 @@ class Simulated:
         if lost:
             for pid in range(N_PARTIES):
                 charges = [entry] if pid == 2 else []
-                self.write(Resumed(charges=charges, lost=[name], ledger=self.head, cost={}), [pid])
+                self.write(
+                    ResumedLine(charges=charges, lost=[name], ledger=self.head, cost={}), [pid]
+                )
         return lost
 
     def select(self, request: aim.Select) -> int | aim.Lost:
         n = len(request.candidates)
         rho, delta = self.noise.select_rho(request.epsilon), n * self.budget.per_candidate
-        facts = {"biases": list(request.biases), "epsilon": str(request.epsilon)}
+        facts = {"biases": list(request.biases), "selection_epsilon": str(request.epsilon)}
         counts = counts_digest(request.model_counts)
-        if self.charged(Select, request, request.candidates, rho, delta, model_counts=counts,
+        if self.charged(SelectLine, request, request.candidates, rho, delta, model_counts=counts,
                         **facts):  # fmt: skip
             return aim.Lost()
         index = int(self.generator.integers(n))
         clique = list(request.candidates[index])
         self.write(
-            Selected(request=self.name, round=request.round, index=index, clique=clique, cost={})
+            SelectedLine(
+                request=self.name, round=request.round, index=index, clique=clique, cost={}
+            )
         )
         return index
 
@@ -405,12 +410,14 @@ class Simulated:
         n = len(request.cliques)
         rho = n * self.noise.measure_rho(request.sigma2)
         delta = n * self.budget.per_marginal
-        if self.charged(Measure, request, request.cliques, rho, delta, sigma2=str(request.sigma2)):
+        if self.charged(
+            MeasureLine, request, request.cliques, rho, delta, sigma2=str(request.sigma2)
+        ):
             return aim.Lost()
         sizes = [self.inputs.domain.n_cells(clique) for clique in request.cliques]
         answer = [self.generator.integers(0, 4000 // size + 1, size) for size in sizes]
         self.write(
-            Measured(
+            MeasuredLine(
                 request=self.name,
                 round=request.round,
                 cliques=[list(clique) for clique in request.cliques],

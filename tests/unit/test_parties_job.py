@@ -29,7 +29,7 @@ def select_body(**changes) -> bytes:
     request = {
         "round": 1,
         "candidates": [0, 3],
-        "epsilon": "1/2",
+        "selection_epsilon": "1/2",
         "biases": [1, 2],
         "widths": widths,
     }
@@ -81,7 +81,8 @@ def test_select_is_checked_agreed_charged_then_run(fresh) -> None:
         # weights: "a" is in 2 of 3 cliques; "ab" shares 2 + 1 + 1 attributes with W
         factors = [2**24 * 2 // (2 * 4 * 2), 2**24 // 4]
         assert engine.calls[-1] == ("select", "select-1", [0, 3], factors, [1, 2])
-        sha = hashlib.sha256(b"_select\0" + select_body()).hexdigest()
+        preimage = b"distaim/request/v1\0select\0" + select_body()
+        sha = hashlib.sha256(preimage).hexdigest()
         label, agreed = engine.agreed[-1]
         assert label == "select-1"
         assert list(agreed.values()) == [f"{job.manifest.digest} {sha}".encode(), heads[0].encode()]
@@ -127,8 +128,8 @@ def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh) -> No
     "body",
     [
         select_body(candidates=[0, 6]),
-        select_body(epsilon="65"),
-        select_body(epsilon="0"),
+        select_body(selection_epsilon="65"),
+        select_body(selection_epsilon="0"),
         select_body(biases=[1]),
         select_body(widths=[1]),
         b"\0\0",

@@ -75,6 +75,24 @@ def test_roles_follow_certificates(world: World) -> None:
     ]
 
 
+def test_a_number_that_other_programs_round_is_refused_by_its_value(world: World) -> None:
+    raw = world.raw()
+    raw["mechanism"]["seed"] = 2**60
+    with pytest.raises(ConfigError, match=r"1152921504606846976 .* 2\^53 - 1"):
+        Manifest.parse(raw)
+    raw["mechanism"]["seed"] = 2**53 - 1
+    assert Manifest.parse(raw).mechanism.seed == 2**53 - 1
+
+
+def test_a_large_range_survives_its_file(world: World, tmp_path: Path) -> None:
+    raw = world.raw()
+    column = {"name": "x", "kind": "continuous", "low": 0.0, "high": 1e20, "bins": 4}
+    raw["schema"]["columns"].append(column)
+    manifest = Manifest.parse(raw)
+    save_manifest(manifest, tmp_path / "m.json")
+    assert load_manifest(tmp_path / "m.json").digest == manifest.digest
+
+
 @pytest.mark.parametrize("noise", ["joint", "dealers"])
 def test_rho_is_computed_anew_and_a_larger_one_refused(world: World, noise: str) -> None:
     raw = {**world.raw(), "noise": noise}

@@ -72,15 +72,15 @@ def test_garbage_is_refused(body: bytes) -> None:
         {"candidates": [-1]},
         {"biases": [-1]},
         {"biases": [2**41]},
-        {"epsilon": "0.5"},
+        {"selection_epsilon": "0.5"},
         {"round": True},
         {"extra": 1},
     ],
 )
 def test_select_request_is_strict(change: dict) -> None:
-    good = {"round": 1, "candidates": [0], "epsilon": "1/2", "biases": [3], "widths": [1]}
+    good = {"round": 1, "candidates": [0], "selection_epsilon": "1/2", "biases": [3], "widths": [1]}
     header, payload = unpack(pack(good, b"abc"))
-    assert parse(SelectRequest, header).epsilon == "1/2"
+    assert parse(SelectRequest, header).selection_epsilon == "1/2"
     assert payload == b"abc"
     header, _ = unpack(pack({**good, **change}, b""))
     with pytest.raises(RequestRefused):

@@ -9,7 +9,14 @@ import pytest
 from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
 from mpc.errors import EncodingOverflow, MpcError, PeerLost, PeerTimeout, ProtocolViolation
-from parties.errors import ChargeLost, InputsRefused, NotReady, RequestConflict, UploadRefused
+from parties.errors import (
+    ChargeLost,
+    InputsRefused,
+    NotReady,
+    RequestConflict,
+    StateError,
+    UploadRefused,
+)
 from parties.messages import LedgerEntry
 from parties.party_job import PartyJob
 from parties.recovery import Claim, may_come_back, merged
@@ -229,6 +236,16 @@ def test_refused_inputs_are_refused_for_good(site: Site) -> None:
         assert "ann" in str(refusal)
 
     asyncio.run(scenario())
+
+
+def test_an_unknown_phase_is_never_taken_for_another(site: Site) -> None:
+    async def scenario() -> None:
+        await site.frozen(ScriptedEngine())
+
+    asyncio.run(scenario())
+    site.jobs[-1].record._store.set_facts({"phase": "paused"})
+    with pytest.raises(StateError, match=r"job\.sqlite .* 'paused'"):
+        site.job()
 
 
 def test_garbage_from_a_peer_names_it(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from parties.errors import ConfigError, StateError
 from parties.messages import LedgerEntry, UploadReceipt
-from parties.store import Store
+from parties.store import SCHEMA_VERSION, Store
 
 SHA = "ab" * 32
 
@@ -75,6 +75,28 @@ def test_two_processes_cannot_have_one_state(tmp_path: Path) -> None:
     Store(path, "m", 0).close()
     with pytest.raises(ConfigError, match="another job or party"):
         Store(path, "m", 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "why"), [(SCHEMA_VERSION + 1, "a newer one"), (0, "an older one"), (-1, "an older")]
+)
+def test_a_store_of_another_version_is_refused_by_name_and_left_alone(
+    tmp_path: Path, version: int, why: str
+) -> None:
+    path = tmp_path / "job.sqlite"
+    Store(path, "m", 0).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    with pytest.raises(StateError, match=rf"job\.sqlite .* version {version}, {why}"):
+        Store(path, "m", 0)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+    connection.close()
+
+
+def test_a_new_store_has_this_programs_version(store: Store) -> None:
+    assert store._one("PRAGMA user_version") == (SCHEMA_VERSION,)
 
 
 def test_a_full_disk_is_told_and_changes_nothing(store: Store) -> None:

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from parties.canonical import canonical
 from parties.certificates import Identity, make_identity
-from parties.chain import canonical, head_after
+from parties.chain import head_after
 from parties.errors import ConfigError, IdentityError
 from parties.messages import StepCost
 from parties.signatures import Signer, Verifier
@@ -28,9 +29,9 @@ from parties.transcript import (
     counts_digest,
     values_digest,
 )
-from parties.transcript_entries import ENTRIES, Begin, Failed, Loaded, Measured
+from parties.transcript_entries import ENTRIES, BeginLine, FailedLine, LoadedLine, MeasuredLine
 
-BEGIN = Begin(manifest="a" * 64, party=0, name="party-0", version="1")
+BEGIN = BeginLine(manifest="a" * 64, party=0, name="party-0", version="1")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def lines(tmp_path: Path) -> list[dict]:
 def test_every_line_is_chained_and_signed(
     transcript: Transcript, identity: Identity, tmp_path: Path
 ) -> None:
-    transcript.write(Failed(error="PeerLost", text="party 2 is gone"))
+    transcript.write(FailedLine(error="PeerLost", text="party 2 is gone"))
     texts = (tmp_path / "party-0.jsonl").read_bytes().splitlines()
     verifier = Verifier(identity.certificate)
     first, second = lines(tmp_path)
@@ -69,10 +70,10 @@ def test_every_line_is_chained_and_signed(
 def test_a_transcript_goes_on_where_it_ended(
     transcript: Transcript, identity: Identity, tmp_path: Path
 ) -> None:
-    transcript.write(Loaded(cost={}))
+    transcript.write(LoadedLine(cost={}))
     again = Transcript(tmp_path / "party-0.jsonl", BEGIN, Signer(identity.key_path))
     assert again.head == transcript.head
-    again.write(Failed(error="x", text="y"))
+    again.write(FailedLine(error="x", text="y"))
     again.close()
     assert [line["event"] for line in lines(tmp_path)] == ["begin", "loaded", "failed"]
     other = BEGIN.model_copy(update={"manifest": "b" * 64})
@@ -85,7 +86,7 @@ def test_large_marginals_stand_beside(transcript: Transcript, tmp_path: Path) ->
     entries = transcript.marginals([small, large])
     names = [["a"], ["b"]]
     transcript.write(
-        Measured(request="measure-1", round=1, cliques=names, marginals=entries, cost={})
+        MeasuredLine(request="measure-1", round=1, cliques=names, marginals=entries, cost={})
     )
     first, second = lines(tmp_path)[1]["marginals"]
     assert first == {"sha256": values_digest(small), "values": [0, 1, 2, 3, 4]}
@@ -94,8 +95,8 @@ def test_large_marginals_stand_beside(transcript: Transcript, tmp_path: Path) ->
 
 
 def test_only_known_entries_of_the_right_form_are_read() -> None:
-    good = Failed(error="x", text="y").model_dump()
-    assert ENTRIES.validate_python(good) == Failed(error="x", text="y")
+    good = FailedLine(error="x", text="y").model_dump()
+    assert ENTRIES.validate_python(good) == FailedLine(error="x", text="y")
     for bad in ({**good, "more": 1}, {**good, "event": "other"}, {**good, "error": 1}):
         with pytest.raises(ValidationError):
             ENTRIES.validate_python(bad)
@@ -104,7 +105,7 @@ def test_only_known_entries_of_the_right_form_are_read() -> None:
 def test_what_parties_share_leaves_out_costs_and_places(transcript: Transcript) -> None:
     large = transcript.marginals([np.arange(2000)])
     cost = {"step": StepCost(bytes_sent=1, rounds=1, seconds=1.0)}
-    mine = Measured(request="m", round=1, cliques=[["a"]], marginals=large, cost=cost)
+    mine = MeasuredLine(request="m", round=1, cliques=[["a"]], marginals=large, cost=cost)
     moved = [large[0].model_copy(update={"file": "party-1/0123456789abcdef.npy"})]
     theirs = mine.model_copy(update={"marginals": moved, "cost": {}})
     assert mine.public() == theirs.public()
