@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aim_core import aim
+from aim_core.aim import aim
+from aim_core.aim_terms import AimResult
 from aim_core.domain import Clique
 from aim_core.errors import AimError, BudgetExceeded
+from aim_core.requests import Answer, Lost, Request
+from aim_core.requests import Select as AskedSelect
 from parties.audit_files import Account, TranscriptFile
 from parties.audit_findings import Findings
 from parties.engine import manifest_noise
@@ -27,7 +30,7 @@ from parties.mechanism import environment
 from parties.transcript import counts_digest, values_digest
 from parties.transcript_entries import Drive, Measure, Measured, Result, Select, Selected
 
-Run = Generator[aim.Request, aim.Answer, aim.AimResult]
+Run = Generator[Request, Answer, AimResult]
 
 
 def replay(
@@ -42,14 +45,14 @@ def replay(
 
     Where the parties' transcripts differ, which is a finding already, any one's answer is taken.
     """
-    from aim_core.estimator import make_estimator  # slow to load
+    from aim_core.fitters import make_fitter  # slow to load
 
     first = driver.lines[0].entry if driver is not None and driver.lines else None
     drive = first if isinstance(first, Drive) else None
     report = _Report(drive, findings)
-    estimator = make_estimator("numpy" if drive is None else drive.estimator)
+    estimator = make_fitter("numpy" if drive is None else drive.estimator)
     settings = aim_settings(manifest, max((account.n_holders for account in accounts), default=1))
-    run = aim.aim(settings, inputs.workload, manifest_noise(manifest), estimator)
+    run = aim(settings, inputs.workload, manifest_noise(manifest), estimator)
     finished = any(account.finished for account in accounts)
     outcome = _compare_all(run, _merged(accounts), finished, inputs, report)
     if outcome is not None and result is not None:
@@ -115,10 +118,10 @@ def _merged(accounts: Sequence[Account]) -> list[_Request]:
 
 def _compare_all(
     run: Run, requests: Sequence[_Request], finished: bool, inputs: PublicInputs, report: _Report
-) -> aim.AimResult | None:
+) -> AimResult | None:
     """Return the finished run, None where it could not be followed to its end."""
     place = {clique: number for number, clique in enumerate(inputs.candidates)}
-    outcome: aim.AimResult | None = None
+    outcome: AimResult | None = None
     ended = False
     source, line = "job", None
     try:
@@ -145,21 +148,21 @@ def _compare_all(
 
 
 def _same(
-    request: aim.Request, recorded: _Request, place: Mapping[Clique, int], report: _Report
+    request: Request, recorded: _Request, place: Mapping[Clique, int], report: _Report
 ) -> bool:
     """Compare a request with the recorded one; False if the replay cannot go on after it."""
     written = recorded.request
     if written is None:
         return True  # charged and lost, and no party has a record of what it was
-    if isinstance(request, aim.Select) != isinstance(written, Select):
+    if isinstance(request, AskedSelect) != isinstance(written, Select):
         text = "another kind of request is due"
         report.difference(text, recorded.source, recorded.line, "event")
         return False
     due: dict[str, object]
-    if isinstance(request, aim.Select):
+    if isinstance(request, AskedSelect):
         due = {
             "candidates": [place[clique] for clique in request.candidates],
-            "epsilon": str(request.epsilon),
+            "epsilon": str(request.selection_epsilon),
             "biases": list(request.biases),
             "model_counts": counts_digest(request.model_counts),
         }
@@ -176,9 +179,9 @@ def _same(
     return "candidates" not in wrong
 
 
-def _answer(recorded: _Request) -> aim.Answer:
+def _answer(recorded: _Request) -> Answer:
     if isinstance(recorded.answer, Selected):
         return recorded.answer.index
     if isinstance(recorded.answer, Measured):
         return [recorded.file.array(marginal) for marginal in recorded.answer.marginals]
-    return aim.Lost()
+    return Lost()

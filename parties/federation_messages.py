@@ -5,6 +5,7 @@ aggregation are those of `mpc.aggregation_messages`, carried as they are.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import numpy as np
@@ -13,14 +14,25 @@ from pydantic import Field
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Model
-from aim_core.flaim import Choose, Shares
-from aim_core.inference import TreeModel, calibrate
-from mpc.aggregation import Slot
+from aim_core.flaim_requests import Choose
+from aim_core.flaim_terms import Proportions
+from aim_core.tree_model import TreeModel, calibrate
+from mpc.aggregation import Parameters, Slot
 from parties.errors import RequestRefused
 from parties.manifest import FractionText
 from parties.messages import Index, Indices, Wire, pack, parse, unpack
 
-_POTENTIAL, _SHARE = np.dtype("<f4"), np.dtype("<i8")
+_POTENTIAL, _PROPORTION = np.dtype("<f4"), np.dtype("<i8")
+
+
+class Stage(StrEnum):
+    """What a holder is asked for: a choice of cliques, and the four messages of an aggregation."""
+
+    CHOOSE = "choose"
+    ADVERTISE = "advertise"
+    SHARE_KEYS = "share_keys"
+    CONTRIBUTE = "contribute"
+    UNMASK = "unmask"
 
 
 class ModelHeader(Wire):
@@ -39,7 +51,7 @@ class QuestionHeader(Wire):
 
     round: Index
     places: Indices
-    epsilon: FractionText
+    selection_epsilon: FractionText
     biases: list[Index]
     n_steps: Annotated[int, Field(ge=1)]
     model: ModelHeader
@@ -71,6 +83,12 @@ class Order(Wire):
     sigma2: FractionText
     slots: Annotated[list[SlotHeader], Field(min_length=1)]
 
+    def parameters(self) -> Parameters:
+        """Return the aggregation's parameters: t is the least, so that most dropouts survive."""
+        members = tuple(sorted(self.members))
+        session, threshold = bytes.fromhex(self.session), len(members) // 2 + 1
+        return Parameters(session, members, threshold, self.ring_bits)
+
     def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, Slot]:
         """Return the slots as secure aggregation knows them, numbered in their order.
 
@@ -93,19 +111,20 @@ def encode_question(request: Choose, candidates: Sequence[Clique]) -> bytes:
     header = QuestionHeader(
         round=request.round,
         places=[place[clique] for clique in request.candidates],
-        epsilon=str(request.epsilon),
+        selection_epsilon=str(request.selection_epsilon),
         biases=list(request.biases),
         n_steps=request.n_steps,
         model=model,
         has_oneways=bool(request.oneways),
     )
-    oneways = b"".join(request.oneways[c].astype(_SHARE).tobytes() for c in sorted(request.oneways))
-    return pack(header.model_dump(), payload + oneways)
+    for clique in sorted(request.oneways):
+        payload += request.oneways[clique].astype(_PROPORTION).tobytes()
+    return pack(header.model_dump(), payload)
 
 
 def decode_question(
     body: bytes, domain: Domain, candidates: Sequence[Clique]
-) -> tuple[QuestionHeader, TreeModel, Mapping[Clique, Shares]]:
+) -> tuple[QuestionHeader, TreeModel, Mapping[Clique, Proportions]]:
     """Unpack a question, its model and its one-way marginals.
 
     RequestRefused for anything that does not fit the public domain and closure.
@@ -118,19 +137,19 @@ def decode_question(
     oneways = sorted(clique for clique in candidates if len(clique) == 1)
     sizes = [domain.n_cells(clique) for clique in cliques]
     own = [domain.n_cells(clique) for clique in oneways] if header.has_oneways else []
-    if len(payload) != _POTENTIAL.itemsize * sum(sizes) + _SHARE.itemsize * sum(own):
+    if len(payload) != _POTENTIAL.itemsize * sum(sizes) + _PROPORTION.itemsize * sum(own):
         raise RequestRefused("the question's payload does not have the model's size")
     potentials = np.frombuffer(payload, _POTENTIAL, sum(sizes)).astype(np.float64)
     parts = np.split(potentials, np.cumsum(sizes)[:-1]) if sizes else []
     model = calibrate(domain, dict(zip(cliques, parts, strict=True)), header.model.total)
-    shares = np.frombuffer(payload, _SHARE, sum(own), _POTENTIAL.itemsize * sum(sizes))
-    pieces = np.split(shares.astype(np.int64), np.cumsum(own)[:-1]) if own else []
+    proportions = np.frombuffer(payload, _PROPORTION, sum(own), _POTENTIAL.itemsize * sum(sizes))
+    pieces = np.split(proportions.astype(np.int64), np.cumsum(own)[:-1]) if own else []
     return header, model, dict(zip(oneways, pieces, strict=False))
 
 
 def _encode_model(model: Model) -> tuple[ModelHeader, bytes]:
     if not isinstance(model, TreeModel):
-        raise MechanismError(f"a {type(model).__name__} cannot be sent; use an own estimator")
+        raise MechanismError(f"a {type(model).__name__} cannot be sent; fit with our own descent")
     header = ModelHeader(total=model.total, cliques=[list(clique) for clique in model.potentials])
     parts = [values.astype(_POTENTIAL).tobytes() for values in model.potentials.values()]
     return header, b"".join(parts)

@@ -18,8 +18,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from aim_core.aim import Noise
 from aim_core.errors import AimError
+from aim_core.noise_facts import Noise
 from aim_core.scoring import multipliers
 from aim_core.workload import weights
 from mpc.errors import ProtocolViolation
