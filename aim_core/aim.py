@@ -40,13 +40,13 @@ def aim(
     Raises MechanismError for a budget too small for the noise, and for answers that do not fit.
     """
     run = _Run(settings, workload, noise)
-    schedule, budget = run.schedule, run.budget
+    schedule = run.schedule
 
     # INITIALISE
     if not (yield from run.measure(0, run.candidates.oneways)):
         raise BudgetExceeded("all of the budget was spent on requests that were lost")
     model = run.fit(fitter, None)
-    rho_initial = budget.spent
+    rho_initial = run.budget.spent
 
     rounds: list[RoundRecord] = []
     while not schedule.is_last:
@@ -56,31 +56,22 @@ def aim(
         selected = yield from run.select(number, model)
         if selected is None:
             break
-        clique, n_candidates = selected
+        clique, n = selected
 
         # MEASURE
         if not (yield from run.measure(number, (clique,))):
             break
 
         # GENERATE
-        before = model.marginals([clique])[0] * settings.participation.growth(number)
-        model = run.fit(fitter, model)
-        change = float(np.abs(model.marginals([clique])[0] - before).sum())
-
-        used = schedule.now
-        annealed = schedule.anneal(change, len(before))
-        record = RoundRecord(
-            number,
-            clique,
-            used.sigma2,
-            used.selection_epsilon,
-            budget.spent,
-            annealed,
-            n_candidates,
+        model, change = run.refit(fitter, model, clique, number)
+        used, spent = schedule.now, run.budget.spent
+        annealed = schedule.anneal(change, workload.domain.n_cells(clique))
+        rounds.append(
+            RoundRecord(number, clique, used.sigma2, used.selection_epsilon, spent, annealed, n)
         )
-        rounds.append(record)
     measurements = tuple(item.measurement for item in run.released)
-    return AimResult(model, tuple(rounds), measurements, rho_initial, budget.spent, settings.rho)
+    spent = run.budget.spent
+    return AimResult(model, tuple(rounds), measurements, rho_initial, spent, settings.rho)
 
 
 class _Candidates:
@@ -151,6 +142,15 @@ class _Run:
         total = population.records(self.released[-1].group)
         measurements = [population.scaled(item, total) for item in self.released]
         return fitter.fit(self._domain, measurements, warm_start)
+
+    def refit(
+        self, fitter: Fitter, model: Model, clique: Clique, number: int
+    ) -> tuple[Model, float]:
+        """Fit anew after a round; also return how far that moved its marginal, in L1 and counts."""
+        growth = self._settings.participation.growth(number)
+        before = model.marginals([clique])[0] * growth
+        fitted = self.fit(fitter, model)
+        return fitted, float(np.abs(fitted.marginals([clique])[0] - before).sum())
 
     def select(
         self, number: int, model: Model

@@ -47,7 +47,7 @@ class AimSchedule:
             n_selects = n_measures = 16 * n_attributes
         else:
             n_selects, n_measures = settings.rounds, settings.rounds + n_oneways
-        first = self._affordable(settings.rho / n_measures, settings.rho / n_selects)
+        first = self._least_noise(settings.rho / n_measures, settings.rho / n_selects)
         if first is None:
             raise MechanismError(
                 f"the budget rho = {float(settings.rho):.3g} is too small for this noise over "
@@ -64,7 +64,7 @@ class AimSchedule:
         few_left = remaining < 2 * self.now.rho(self._noise)
         self.is_last = number == self._settings.rounds or few_left
         if self.is_last:
-            rest = self._affordable(remaining, remaining)
+            rest = self._least_noise(remaining, remaining)
             if rest is None or rest.sigma2 > self._sigma2_max:
                 return False
             self.now = rest
@@ -82,7 +82,7 @@ class AimSchedule:
         self.now = self.now.annealed(self._noise)
         return True
 
-    def _affordable(self, for_measuring: Fraction, for_selecting: Fraction) -> RoundNoise | None:
+    def _least_noise(self, for_measuring: Fraction, for_selecting: Fraction) -> RoundNoise | None:
         """Return the least noise that alpha of the one and the rest of the other budget pay for."""
         alpha = self._settings.alpha
         sigma2 = self._noise.sigma2_for(alpha * for_measuring)

@@ -19,7 +19,7 @@ KINDS = ("iid", "cluster", "dirichlet:BETA")
 """The kinds of split that `assign` knows, as a user writes them."""
 
 MAX_BETA = 1e6
-"""Largest BETA; long before it, every holder has the same share of every class."""
+"""Largest BETA; long before it, every holder has the same part of every class."""
 
 _N_COMPONENTS = 10
 _BATCH = 4096
@@ -76,7 +76,7 @@ def assign(
       differ by at most one;
     - `cluster`: each holder has the rows of one k-means cluster, see `_clusters`;
     - `dirichlet:BETA`: label skew; of each class of `target` (by default the domain's last
-      two-valued attribute) the holders have shares drawn from Dirichlet(BETA, ..., BETA).
+      two-valued attribute) the holders have parts drawn from Dirichlet(BETA, ..., BETA).
 
     The split depends on nothing but the arguments (not on the number of threads). Raises
     TableError for an unknown kind, fewer holders than one or more than rows, and a target that is

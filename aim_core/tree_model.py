@@ -185,12 +185,12 @@ def _extend_rows(
     shuffled = generator.permutation(len(rows))
     by_group = shuffled[np.argsort(group[shuffled], kind="stable")]
     present, counts = np.unique(group, return_counts=True)
-    codes = _share_out(conditional, present, counts, generator)
+    codes = _apportion(conditional, present, counts, generator)
     for axis, column in zip(fresh, np.unravel_index(codes, shape), strict=True):
         rows[by_group, axis] = column
 
 
-def _share_out(
+def _apportion(
     conditional: FloatArray,
     present: NDArray[np.int64],
     counts: NDArray[np.int64],

@@ -39,3 +39,27 @@ def test_nothing_optional_is_loaded_before_it_is_asked_for(module: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert not done.stdout.strip()
+
+
+ROWS = "import numpy as np; rows = np.eye(2, dtype=int); domain = Domain(('a', 'b'), (2, 2)); "
+DOMAIN = "from aim_core.domain import Domain; "
+REFERENCE = "from aim_core.fitters import make_fitter; make_fitter('mbi')"
+CLUSTERS = "from aim_core.splits import assign; assign([rows], domain, 2, 'cluster', 0)"
+SCORE = "from aim_core.classifier import auc; auc(rows, rows, domain, 'a')"
+
+
+@pytest.mark.parametrize(
+    ("program", "extra"),
+    [
+        (REFERENCE, "mbi"),
+        (DOMAIN + ROWS + CLUSTERS, "compare"),
+        (DOMAIN + ROWS + SCORE, "compare"),
+    ],
+)
+def test_what_an_extra_brings_is_asked_for_by_name(program: str, extra: str) -> None:
+    lean = "import sys; sys.modules.update({'jax': None, 'mbi': None, 'sklearn': None}); "
+    done = subprocess.run(
+        [sys.executable, "-c", lean + program], capture_output=True, text=True, check=False
+    )
+    assert "MissingExtra: this needs" in done.stderr
+    assert f"pip install 'distaim[{extra}]'" in done.stderr

@@ -12,7 +12,14 @@ from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement
 from aim_core.flaim_requests import Choose, Collect
 from aim_core.flaim_server import flaim
-from aim_core.flaim_terms import PROPORTION_BITS, FlaimSettings, Variant, schedule, to_proportions
+from aim_core.flaim_terms import (
+    PROPORTION_BITS,
+    FlaimSettings,
+    Variant,
+    VariantPlan,
+    schedule,
+    to_proportions,
+)
 from aim_core.noise_facts import Noise
 from aim_core.participation import Participation
 from aim_core.population import GroupMeasurement
@@ -107,6 +114,26 @@ def test_schedules_by_hand(variant, n_measured, alpha):
     if found.selection_epsilon is not None:
         spent += found.n_chosen * EXACT.select_rho(found.selection_epsilon)
     assert settings.rho * (1 - Fraction(1, 10**9)) < spent <= settings.rho
+
+
+@pytest.mark.parametrize(
+    ("variant", "oneways", "choices"),
+    [
+        (Variant.NAIVE, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.ORACLE, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.PRIVATE, [3, 3, 3, 0], [0, 2, 2, 2]),
+        (Variant.RANDOM, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.ONEWAY, [3, 0, 3, 3], [0, 0, 0, 0]),
+    ],
+)
+def test_a_plan_says_what_each_round_measures(
+    variant: Variant, oneways: list[int], choices: list[int]
+) -> None:
+    plan = VariantPlan(setup(variant, rounds=3, local_steps=2), 3)
+    assert [plan.oneways_in(number) for number in range(4)] == oneways
+    assert [plan.choices_in(number) for number in range(4)] == choices
+    assert plan.n_measured == sum(oneways) + sum(choices)
+    assert plan.n_chosen == (sum(choices) if variant.holders_choose else 0)
 
 
 @pytest.mark.parametrize("variant", list(Variant))
