@@ -1,6 +1,6 @@
 """Contractions of tables: product and sum, as transposed views and batched matrix products.
 
-Tables are arrays with one axis per attribute; `Axes` names them by column place. Nothing here is
+Tables are arrays with one axis per attribute; `Axes` names them by column position. Nothing here is
 compiled per structure, so a model whose structure changes each round costs only its arithmetic.
 """
 
@@ -14,7 +14,7 @@ from aim_core.estimation_types import FloatArray
 from aim_core.junction_tree import CellCounts, mask_of
 
 Axes = tuple[int, ...]
-"""The attributes of a table's axes, by column place."""
+"""The attributes of a table's axes, by column position."""
 
 
 def spread(table: FloatArray, axes: Axes, onto: Axes) -> FloatArray:

@@ -134,16 +134,16 @@ class FlaimHolder:
         for _ in range(question.n_steps):
             noise = sampler.gumbel(len(exact), fraction_bits)
             noisy = [score + int(extra) for score, extra in zip(exact, noise, strict=True)]
-            left = [place for place in range(len(exact)) if place not in chosen]
-            chosen.append(max(left, key=lambda place: (noisy[place], -place)))
+            left = [index for index in range(len(exact)) if index not in chosen]
+            chosen.append(max(left, key=lambda index: (noisy[index], -index)))
         return tuple(chosen)
 
     def _touched(self, clique: Clique) -> tuple[NDArray[np.int64], Counts]:
         """Return the cells that rows fall in, and their counts."""
         if clique not in self._sparse:
-            places = self._domain.positions(clique)
-            shape = tuple(self._domain.sizes[place] for place in places)
-            columns = tuple(self._codes[:, place].astype(np.int64) for place in places)
+            positions = self._domain.positions(clique)
+            shape = tuple(self._domain.sizes[position] for position in positions)
+            columns = tuple(self._codes[:, position].astype(np.int64) for position in positions)
             cells = np.ravel_multi_index(columns, shape)
             self._sparse[clique] = np.unique(cells, return_counts=True)
         return self._sparse[clique]

@@ -50,7 +50,7 @@ class Collect:
 
 
 Choices = Mapping[int, Sequence[int]]
-"""Per holder the places of its candidates; a holder that is missing has dropped out."""
+"""Per holder the indices of its candidates; a holder that is missing has dropped out."""
 
 Sums = Sequence[GroupMeasurement | None]
 """Per slot its noisy sum with its true variance and contributors; None if it stayed closed."""

@@ -164,9 +164,9 @@ class _Server:
             oneways=self._public_oneways(),
         )
         chosen: dict[Clique, Group] = {}
-        for holder, places in _checked_choices(answer, holders, n_steps, len(eligible)).items():
-            for place in places:
-                clique = eligible[place]
+        for holder, indices in _checked_choices(answer, holders, n_steps, len(eligible)).items():
+            for index in indices:
+                clique = eligible[index]
                 chosen[clique] = chosen.get(clique, frozenset()) | {holder}
         return chosen
 
@@ -228,9 +228,9 @@ def _checked_choices(
 ) -> Mapping[int, Sequence[int]]:
     if not isinstance(answer, Mapping):
         raise MechanismError("a question for choices was answered by something else")
-    for holder, places in answer.items():
-        known = holder in holders and len(set(places)) == len(places) == n_steps
-        if not known or not all(0 <= place < n_candidates for place in places):
+    for holder, indices in answer.items():
+        known = holder in holders and len(set(indices)) == len(indices) == n_steps
+        if not known or not all(0 <= index < n_candidates for index in indices):
             raise MechanismError(
                 f"holder {holder} did not choose {n_steps} different candidates out of "
                 f"{n_candidates}, or was not asked; its program and this one disagree"

@@ -9,7 +9,7 @@ import numpy as np
 from aim_core.contraction import Axes, spread, sum_onto
 from aim_core.domain import Domain
 from aim_core.estimation_types import FloatArray, Measurement
-from aim_core.junction_tree import CellCounts, mask_of, maximal_masks, places_of
+from aim_core.junction_tree import CellCounts, mask_of, maximal_masks, positions_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ def _shared_axes(leaves: Sequence[Axes], sizes: Sequence[int]) -> list[_Shared]:
     shared: list[_Shared] = []
     for meet in sorted(meets, key=lambda m: (-m.bit_count(), m)):
         members = [
-            (i, tuple(place for place, axis in enumerate(axes) if not meet >> axis & 1))
+            (i, tuple(number for number, axis in enumerate(axes) if not meet >> axis & 1))
             for i, axes in enumerate(leaves)
             if meet & ~masks[i] == 0
         ]
-        shared.append((tuple(sizes[axis] for axis in places_of(meet)), members))
+        shared.append((tuple(sizes[axis] for axis in positions_of(meet)), members))
     return shared
 
 
@@ -59,8 +59,8 @@ class Objective:
             mask, weight = mask_of(domain.positions(measured.clique)), 1.0 / measured.variance
             sums, so_far = combined.get(mask, (np.zeros(cells[mask]), 0.0))
             combined[mask] = (sums + weight * measured.values, so_far + weight)
-        masks = maximal_masks([*combined, *(1 << place for place in range(len(domain)))])
-        self.leaves = [places_of(mask) for mask in masks]
+        masks = maximal_masks([*combined, *(1 << position for position in range(len(domain)))])
+        self.leaves = [positions_of(mask) for mask in masks]
         self.starts = np.cumsum([0] + [cells[mask] for mask in masks])
         self._shapes = [tuple(sizes[axis] for axis in axes) for axes in self.leaves]
         self.shared = _shared_axes(self.leaves, sizes)
@@ -86,7 +86,7 @@ class Objective:
     def _add_nested(
         self, leaf: int, mask: int, target: FloatArray, weight: float, sizes: Sequence[int]
     ) -> None:
-        axes = places_of(mask)
+        axes = positions_of(mask)
         holders = [
             number
             for number, other in enumerate(self._nested)

@@ -7,7 +7,7 @@ import numpy as np
 
 from aim_core.contraction import Contraction, spread, sum_onto
 from aim_core.estimation_types import FloatArray
-from aim_core.junction_tree import CellCounts, JunctionTree, places_of
+from aim_core.junction_tree import CellCounts, JunctionTree, positions_of
 
 
 class Queries:
@@ -35,7 +35,7 @@ class Queries:
         holders = [other for other in self._known if mask & ~other == 0]
         if holders:
             holder = min(holders, key=lambda other: (self._cells[other], other))
-            table = sum_onto(self._known[holder], places_of(holder), places_of(mask))
+            table = sum_onto(self._known[holder], positions_of(holder), positions_of(mask))
         else:
             parts = [mask & component for component in self._components if mask & component]
             table = self._independent(parts) if len(parts) > 1 else self._connected(mask)
@@ -59,18 +59,18 @@ class Queries:
         factors = [(joint, self._conditional(joint, given)) for joint, given in plan]
         return self._eliminate(factors, mask)
 
-    def _factors(self, place: int, given: int, mask: int, source: int) -> list[tuple[int, int]]:
+    def _factors(self, index: int, given: int, mask: int, source: int) -> list[tuple[int, int]]:
         """List the factors P(joint | given), seen from a clique away from `source`.
 
         Of each clique only what is asked for, and what joins it to the rest, is taken.
         """
-        edges = [e for e in self._beyond[place] if e[2] != source and mask & e[1]]
-        own = mask & self._tree.cliques[place]
+        edges = [e for e in self._beyond[index] if e[2] != source and mask & e[1]]
+        own = mask & self._tree.cliques[index]
         for separator, _, _ in edges:
             own |= separator
         factors = [(own | given, given)] if own & ~given else []
         for separator, _, neighbour in edges:
-            factors += self._factors(neighbour, separator, mask, place)
+            factors += self._factors(neighbour, separator, mask, index)
         return factors
 
     def _conditional(self, joint: int, given: int) -> FloatArray:
@@ -79,7 +79,7 @@ class Queries:
         if not given:
             return table
         if (joint, given) not in self._conditionals:
-            base = spread(self.marginal(given), places_of(given), places_of(joint))
+            base = spread(self.marginal(given), positions_of(given), positions_of(joint))
             quotient = np.divide(table, base, out=np.zeros_like(table), where=base > 0)
             self._conditionals[joint, given] = quotient
         return self._conditionals[joint, given]
@@ -99,7 +99,7 @@ class Queries:
             product = self._contract(left_mask, table, right_mask, factor, wanted)
             factors.append((wanted, product))
         last, table = factors[0]
-        return sum_onto(table, places_of(last), places_of(mask))
+        return sum_onto(table, positions_of(last), positions_of(mask))
 
     def _pair_cost(
         self, factors: Sequence[tuple[int, FloatArray]], pair: tuple[int, int], mask: int
@@ -107,8 +107,8 @@ class Queries:
         """Rank a pair: how many cells its product adds, then how many cells it forms."""
         left, right = factors[pair[0]][0], factors[pair[1]][0]
         kept = mask
-        for place, (other, _) in enumerate(factors):
-            kept |= other if place not in pair else 0
+        for index, (other, _) in enumerate(factors):
+            kept |= other if index not in pair else 0
         result = self._cells[(left | right) & kept]
         return result - self._cells[left] - self._cells[right], self._cells[left | right], pair
 
@@ -117,15 +117,15 @@ class Queries:
     ) -> tuple[tuple[int, FloatArray], tuple[int, FloatArray]]:
         """Sum away from each of two factors what neither the other nor anything else has."""
         own, others = left & (right | wanted), right & (left | wanted)
-        table = sum_onto(table, places_of(left), places_of(own))
-        factor = sum_onto(factor, places_of(right), places_of(others))
+        table = sum_onto(table, positions_of(left), positions_of(own))
+        factor = sum_onto(factor, positions_of(right), positions_of(others))
         return (own, table), (others, factor)
 
     def _contract(
         self, left: int, table: FloatArray, right: int, factor: FloatArray, wanted: int
     ) -> FloatArray:
-        out = places_of(wanted)
-        rule = Contraction(places_of(left), places_of(right), out, self._sizes)
+        out = positions_of(wanted)
+        rule = Contraction(positions_of(left), positions_of(right), out, self._sizes)
         return spread(rule(table, factor), rule.axes, out)
 
 
@@ -136,16 +136,16 @@ def _attributes_beyond(tree: JunctionTree) -> list[list[tuple[int, int, int]]]:
         beside[edge.parent].append((edge.child, edge.separator))
         beside[edge.child].append((edge.parent, edge.separator))
 
-    def reach(place: int, source: int) -> int:
-        mask = tree.cliques[place]
-        for neighbour, _ in beside[place]:
+    def reach(index: int, source: int) -> int:
+        mask = tree.cliques[index]
+        for neighbour, _ in beside[index]:
             if neighbour != source:
-                mask |= reach(neighbour, place)
+                mask |= reach(neighbour, index)
         return mask
 
     return [
-        [(sep, reach(other, place) & ~tree.cliques[place], other) for other, sep in beside[place]]
-        for place in range(len(tree.cliques))
+        [(sep, reach(other, index) & ~tree.cliques[index], other) for other, sep in beside[index]]
+        for index in range(len(tree.cliques))
     ]
 
 

@@ -11,7 +11,7 @@ from aim_core.contraction import Axes, spread, sum_onto
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import FloatArray
-from aim_core.junction_tree import Edge, JunctionTree, build_tree, mask_of, places_of
+from aim_core.junction_tree import Edge, JunctionTree, build_tree, mask_of, positions_of
 from aim_core.marginals import cell_indices, checked_columns
 from aim_core.queries import Queries
 
@@ -62,9 +62,9 @@ class TreeModel:
             raise MechanismError(f"cannot sample {n_rows} rows; ask for 0 or more")
         rows = np.zeros((n_rows, len(self.domain)), dtype=np.int64)
         above = {edge.child: edge.separator for edge in self.tree.edges}
-        for place in _parents_first(self.tree) if n_rows else ():
-            clique, separator = self.tree.cliques[place], above.get(place, 0)
-            _extend_rows(rows, self.tables[place], clique, separator, generator)
+        for index in _parents_first(self.tree) if n_rows else ():
+            clique, separator = self.tree.cliques[index], above.get(index, 0)
+            _extend_rows(rows, self.tables[index], clique, separator, generator)
         return rows
 
     def log_density(self, codes: NDArray[np.integer[Any]]) -> FloatArray:
@@ -77,9 +77,12 @@ class TreeModel:
         columns = checked_columns(codes, self.domain)
         density = np.zeros(len(codes))
         for clique, table in zip(self.tree.cliques, self.tables, strict=True):
-            density += self._log_probability(columns, places_of(clique), table)
+            density += self._log_probability(columns, positions_of(clique), table)
         for edge in self.tree.edges:
-            axes, shared = places_of(self.tree.cliques[edge.parent]), places_of(edge.separator)
+            axes, shared = (
+                positions_of(self.tree.cliques[edge.parent]),
+                positions_of(edge.separator),
+            )
             table = sum_onto(self.tables[edge.parent], axes, shared)
             below = self._log_probability(columns, shared, table)
             # A separator without mass is in cliques without mass: -inf stands already.
@@ -105,7 +108,7 @@ def _owned(table: FloatArray, shared: Sequence[FloatArray]) -> FloatArray:
 
 def _parents_first(tree: JunctionTree) -> list[int]:
     children = {edge.child for edge in tree.edges}
-    roots = [place for place in range(len(tree.cliques)) if place not in children]
+    roots = [index for index in range(len(tree.cliques)) if index not in children]
     return roots + [edge.child for edge in tree.edges]
 
 
@@ -118,16 +121,16 @@ def calibrate(domain: Domain, potentials: Mapping[Clique, FloatArray], total: fl
     """
     masks = {clique: mask_of(domain.positions(domain.canonical(clique))) for clique in potentials}
     tree = build_tree(domain.sizes, masks.values())
-    axes = [places_of(clique) for clique in tree.cliques]
+    axes = [positions_of(clique) for clique in tree.cliques]
     tables = [np.zeros([domain.sizes[axis] for axis in own]) for own in axes]
     for clique, mask in masks.items():
         if not np.isfinite(potentials[clique]).all():
             raise MechanismError(f"the potential of ({','.join(clique)}) is not finite")
         # Cliques of the tree come largest first: the last that holds the mask is the smallest.
-        place = max(i for i, holder in enumerate(tree.cliques) if mask & ~holder == 0)
-        own = places_of(mask)
+        index = max(i for i, holder in enumerate(tree.cliques) if mask & ~holder == 0)
+        own = positions_of(mask)
         table = potentials[clique].reshape(domain.shape(clique))
-        tables[place] += spread(table, own, axes[place])
+        tables[index] += spread(table, own, axes[index])
     _collect(tree.edges, axes, tables)
     _distribute(tree, axes, tables, total)
     return TreeModel(domain, total, dict(potentials), tree, tuple(tables))
@@ -136,7 +139,7 @@ def calibrate(domain: Domain, potentials: Mapping[Clique, FloatArray], total: fl
 def _collect(edges: Sequence[Edge], axes: Sequence[Axes], tables: list[FloatArray]) -> None:
     """Pass log-messages to the roots; each child's table becomes log P(child | separator)."""
     for edge in reversed(edges):
-        child, shared = tables[edge.child], places_of(edge.separator)
+        child, shared = tables[edge.child], positions_of(edge.separator)
         dropped = tuple(i for i, axis in enumerate(axes[edge.child]) if axis not in shared)
         peak = child.max(axis=dropped, keepdims=True)
         child -= peak
@@ -152,16 +155,16 @@ def _distribute(
 ) -> None:
     """Pass marginals down from the roots; each table becomes its clique's marginal, in place."""
     above = {edge.child: edge for edge in tree.edges}
-    for place in _parents_first(tree):
-        table = tables[place]
-        if place not in above:
+    for index in _parents_first(tree):
+        table = tables[index]
+        if index not in above:
             table -= table.max()
         np.exp(table, out=table)
-        if place in above:
-            edge = above[place]
-            shared = places_of(edge.separator)
+        if index in above:
+            edge = above[index]
+            shared = positions_of(edge.separator)
             known = sum_onto(tables[edge.parent], axes[edge.parent], shared)
-            table *= spread(known, shared, axes[place])
+            table *= spread(known, shared, axes[index])
         table *= total / table.sum()
 
 
@@ -173,7 +176,7 @@ def _extend_rows(
     generator: np.random.Generator,
 ) -> None:
     """Draw a clique's attributes outside the separator for all rows, in place."""
-    axes, shared = places_of(clique), places_of(separator)
+    axes, shared = positions_of(clique), positions_of(separator)
     fresh = tuple(axis for axis in axes if axis not in shared)
     shape = [table.shape[axes.index(axis)] for axis in fresh]
     order = [axes.index(axis) for axis in shared + fresh]

@@ -74,7 +74,7 @@ class FederatedHolder:
         Raises RequestRefused for a question that does not fit and BudgetExceeded for one too many.
         """
         header, references, oneways = _read_question(body, self._workload.domain, self._candidates)
-        candidates = tuple(self._candidates[place] for place in header.places)
+        candidates = tuple(self._candidates[index] for index in header.indices)
         question = Question(
             candidates=candidates,
             weights=weights(self._workload, candidates),
@@ -128,7 +128,7 @@ class FederatedHolder:
     def _vector(self, order: Order, number: int, sigma2: Fraction) -> NDArray[np.uint64]:
         """Return a slot's marginal plus this holder's part of the noise, as ring elements."""
         slot = order.slots[number]
-        exact = self._table.marginal(self._candidates[slot.place]) << GRID_BITS
+        exact = self._table.marginal(self._candidates[slot.index]) << GRID_BITS
         own = self._sampler.gaussian(len(exact), noise_part(sigma2, slot.minimum))
         return to_ring(exact + own, order.ring_bits)
 
@@ -139,5 +139,5 @@ def _read_question(
 ) -> tuple[QuestionHeader, tuple[Proportions, ...], Mapping[Clique, Proportions]]:
     """Decode a question. All holders of a round get the same bytes, so here it is done once."""
     header, model, oneways = decode_question(body, domain, candidates)
-    asked = [candidates[place] for place in header.places]
+    asked = [candidates[index] for index in header.indices]
     return header, model_references(model, asked), oneways

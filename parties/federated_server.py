@@ -83,24 +83,24 @@ class FederatedServer:
         except TooFewMembers:
             opened = {}
         return [
-            self._opened(request, place, opened[place], order) if place in opened else None
-            for place in range(len(request.slots))
+            self._opened(request, index, opened[index], order) if index in opened else None
+            for index in range(len(request.slots))
         ]
 
     def _opened(
-        self, request: Collect, place: int, found: SlotSum, order: Order
+        self, request: Collect, index: int, found: SlotSum, order: Order
     ) -> GroupMeasurement:
         """Turn a slot's opened sum into counts, with the noise that is really in it."""
         values = from_ring(found.values, order.ring_bits) / 2**GRID_BITS
-        variance = request.sigma2 * len(found.contributors) / order.slots[place].minimum
-        measurement = Measurement(request.slots[place].clique, values, float(variance))
+        variance = request.sigma2 * len(found.contributors) / order.slots[index].minimum
+        measurement = Measurement(request.slots[index].clique, values, float(variance))
         return GroupMeasurement(measurement, frozenset(found.contributors))
 
     def _order(self, request: Collect) -> Order:
-        place = {clique: number for number, clique in enumerate(self._candidates)}
+        index = {clique: number for number, clique in enumerate(self._candidates)}
         slots = [
             SlotHeader(
-                place=place[slot.clique],
+                index=index[slot.clique],
                 holders=sorted(slot.holders),
                 minimum=max(1, math.ceil(len(slot.holders) * (1 - self._tolerance))),
             )

@@ -43,14 +43,14 @@ class ModelHeader(Wire):
 
 
 class QuestionHeader(Wire):
-    """Which cliques do you want measured? `places` are the candidates' in the closure.
+    """Which cliques do you want measured? `indices` are the candidates' in the closure.
 
     The payload is the model, its potentials clique by clique, and then, if `has_oneways`, the
     one-way marginals of the private correction: all of W+, in order, 8 bytes a cell.
     """
 
     round: Index
-    places: Indices
+    indices: Indices
     selection_epsilon: FractionText
     biases: list[Index]
     n_steps: Annotated[int, Field(ge=1)]
@@ -59,16 +59,16 @@ class QuestionHeader(Wire):
 
 
 class Choice(Wire):
-    """A holder's answer: places within the question's candidates."""
+    """A holder's answer: indices within the question's candidates."""
 
     round: Index
     chosen: Indices
 
 
 class SlotHeader(Wire):
-    """One marginal to sum: its place in the closure, who contributes, how many it takes."""
+    """One marginal to sum: its index in the closure, who contributes, how many it takes."""
 
-    place: Index
+    index: Index
     holders: Indices
     minimum: Annotated[int, Field(ge=1)]
 
@@ -92,13 +92,13 @@ class Order(Wire):
     def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, Slot]:
         """Return the slots as secure aggregation knows them, numbered in their order.
 
-        RequestRefused for a place that the closure does not have.
+        RequestRefused for an index that the closure does not have.
         """
-        if max(slot.place for slot in self.slots) >= len(candidates):
+        if max(slot.index for slot in self.slots) >= len(candidates):
             raise RequestRefused(f"a slot is not among the closure's {len(candidates)} cliques")
         return {
             number: Slot(
-                domain.n_cells(candidates[slot.place]), tuple(sorted(slot.holders)), slot.minimum
+                domain.n_cells(candidates[slot.index]), tuple(sorted(slot.holders)), slot.minimum
             )
             for number, slot in enumerate(self.slots)
         }
@@ -106,11 +106,11 @@ class Order(Wire):
 
 def encode_question(request: Choose, candidates: Sequence[Clique]) -> bytes:
     """Pack a question; potentials travel in single precision (relative error 6e-8)."""
-    place = {clique: number for number, clique in enumerate(candidates)}
+    index = {clique: number for number, clique in enumerate(candidates)}
     model, payload = _encode_model(request.model)
     header = QuestionHeader(
         round=request.round,
-        places=[place[clique] for clique in request.candidates],
+        indices=[index[clique] for clique in request.candidates],
         selection_epsilon=str(request.selection_epsilon),
         biases=list(request.biases),
         n_steps=request.n_steps,
@@ -131,7 +131,7 @@ def decode_question(
     """
     text, payload = unpack(body)
     header = parse(QuestionHeader, text)
-    if max(header.places) >= len(candidates) or len(header.biases) != len(header.places):
+    if max(header.indices) >= len(candidates) or len(header.biases) != len(header.indices):
         raise RequestRefused("the question's candidates are not the closure's, or lack a bias")
     cliques = [tuple(clique) for clique in header.model.cliques]
     oneways = sorted(clique for clique in candidates if len(clique) == 1)

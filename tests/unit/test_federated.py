@@ -318,7 +318,7 @@ def changed(body, **changes):
     [
         lambda body: body[:-1],
         lambda body: body[:20],
-        lambda body: changed(body, places=[0, 99]),
+        lambda body: changed(body, indices=[0, 99]),
         lambda body: changed(body, biases=[1]),
         lambda body: changed(body, has_oneways=False),
         lambda body: changed(body, extra=1),
@@ -343,7 +343,7 @@ def test_steps_out_of_order_are_refused():
         "members": [3, 4],
         "ring_bits": 20,
         "sigma2": "4",
-        "slots": [{"place": 0, "holders": [3, 4], "minimum": 2}],
+        "slots": [{"index": 0, "holders": [3, 4], "minimum": 2}],
     }
     with pytest.raises(RequestRefused, match="no member"):
         holder.advertise(json.dumps(order).encode())

@@ -187,8 +187,8 @@ def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them()
     for ask, collect in zip(world.of(Choose), world.of(Collect)[1:], strict=True):
         assert ask.holders == some.sampled(ask.round) == collect.holders
         for slot in collect.slots:
-            place = ask.candidates.index(slot.clique)
-            chose = {h for h in ask.holders if h % len(ask.candidates) == place}
+            index = ask.candidates.index(slot.clique)
+            chose = {h for h in ask.holders if h % len(ask.candidates) == index}
             assert slot.holders == chose
 
 
