@@ -67,6 +67,16 @@ def sqrt_down(value: Fraction, bits: int = 40) -> Fraction:
     return round_down(root, bits)
 
 
+def check_budget(epsilon: Fraction, delta: Fraction) -> None:
+    """Raise MechanismError unless 0 < epsilon <= MAX_EPSILON and 0 < delta < 1."""
+    if not 0 < epsilon <= MAX_EPSILON:
+        raise MechanismError(
+            f"epsilon is {_short(epsilon)}; it must be greater than 0 and at most {MAX_EPSILON}"
+        )
+    if not 0 < delta < 1:
+        raise MechanismError(f"delta is {_short(delta)}; it must lie between 0 and 1")
+
+
 def rho_from_epsilon_delta(epsilon: Fraction, delta: Fraction) -> Fraction:
     """Return a rho, as large as can be, such that rho-zCDP implies (epsilon, delta)-DP.
 
@@ -75,52 +85,23 @@ def rho_from_epsilon_delta(epsilon: Fraction, delta: Fraction) -> Fraction:
     rho, it is (epsilon + c(alpha)) / alpha with c as in `_c`, and the best alpha is searched
     in floats. The value at that alpha is then computed in 60 digits and rounded down.
 
-    Raises MechanismError unless 0 < epsilon <= MAX_EPSILON and 0 < delta < 1.
+    Raises MechanismError for what `check_budget` refuses, and for too little to compute with.
     """
-    if not 0 < epsilon <= MAX_EPSILON:
-        raise MechanismError(
-            f"epsilon is {_short(epsilon)}; it must be greater than 0 and at most {MAX_EPSILON}"
-        )
-    _check_delta(delta)
+    check_budget(epsilon, delta)
     eps, log_delta = float(epsilon), _log(delta)
 
-    def rho(alpha_1: float) -> float:
-        return (eps + _c_float(alpha_1, log_delta)) / (1 + alpha_1)
+    def rho(alpha_minus_1: float) -> float:
+        return (eps + _c_float(alpha_minus_1, log_delta)) / (1 + alpha_minus_1)
 
-    alpha_1 = Fraction(_maximise(rho))
-    c, error = _c(alpha_1, delta)
-    value = (epsilon + c - error) / (1 + alpha_1)
+    alpha_minus_1 = Fraction(_maximise(rho))
+    c, error = _c(alpha_minus_1, delta)
+    value = (epsilon + c - error) / (1 + alpha_minus_1)
     if value <= 0:
         raise MechanismError(
             f"epsilon {_short(epsilon)} with delta {_short(delta)} is too little budget to "
             "compute with; raise epsilon"
         )
     return round_down(value, 60)
-
-
-def epsilon_of_rho(rho: Fraction, delta: Fraction) -> Fraction:
-    """Return an epsilon, as small as can be, such that rho-zCDP implies (epsilon, delta)-DP.
-
-    The inverse of `rho_from_epsilon_delta`, rounded up; never below 0.
-
-    Raises MechanismError for rho < 0 or delta outside (0, 1).
-    """
-    if rho < 0:
-        raise MechanismError(f"rho is {float(rho):g}; it cannot be negative")
-    _check_delta(delta)
-    rho_float, log_delta = float(rho), _log(delta)
-
-    def minus_epsilon(alpha_1: float) -> float:
-        return _c_float(alpha_1, log_delta) - rho_float * (1 + alpha_1)
-
-    alpha_1 = Fraction(_maximise(minus_epsilon))
-    c, error = _c(alpha_1, delta)
-    return round_up(max(Fraction(0), rho * (1 + alpha_1) - c + error), 60)
-
-
-def _check_delta(delta: Fraction) -> None:
-    if not 0 < delta < 1:
-        raise MechanismError(f"delta is {_short(delta)}; it must lie between 0 and 1")
 
 
 def _short(value: Fraction) -> str:
@@ -134,29 +115,31 @@ def _log(value: Fraction) -> float:
     return math.log(value.numerator) - math.log(value.denominator)
 
 
-def _c_float(alpha_1: float, log_delta: float) -> float:
-    """Evaluate (log delta + log(alpha-1) - alpha log(1 - 1/alpha)) / (alpha - 1) in floats."""
-    alpha = 1 + alpha_1
-    return (log_delta + math.log(alpha_1) + alpha * math.log1p(1 / alpha_1)) / alpha_1
+def _c_float(alpha_minus_1: float, log_delta: float) -> float:
+    """Evaluate (log delta + log(alpha - 1) - alpha log(1 - 1/alpha)) / (alpha - 1) in floats."""
+    alpha = 1 + alpha_minus_1
+    return (
+        log_delta + math.log(alpha_minus_1) + alpha * math.log1p(1 / alpha_minus_1)
+    ) / alpha_minus_1
 
 
-def _c(alpha_1: Fraction, delta: Fraction) -> tuple[Fraction, Fraction]:
+def _c(alpha_minus_1: Fraction, delta: Fraction) -> tuple[Fraction, Fraction]:
     """Evaluate the same in 60 digits, with a bound on the absolute error."""
     with localcontext(prec=_DIGITS):
-        minus_one = Decimal(alpha_1.numerator) / Decimal(alpha_1.denominator)
-        alpha = 1 + minus_one
+        less_one = Decimal(alpha_minus_1.numerator) / Decimal(alpha_minus_1.denominator)
+        alpha = 1 + less_one
         log_delta = (Decimal(delta.numerator) / Decimal(delta.denominator)).ln()
-        terms = (log_delta, minus_one.ln(), alpha * (alpha / minus_one).ln())
-        value = sum(terms, Decimal(0)) / minus_one
-        size = sum((abs(term) for term in terms), Decimal(1)) * (1 + alpha) / minus_one
+        terms = (log_delta, less_one.ln(), alpha * (alpha / less_one).ln())
+        value = sum(terms, Decimal(0)) / less_one
+        size = sum((abs(term) for term in terms), Decimal(1)) * (1 + alpha) / less_one
     return Fraction(value), Fraction(size) * _MARGIN
 
 
 def _maximise(function: Callable[[float], float]) -> float:
     """Find alpha - 1 by ternary search on its logarithm.
 
-    The functions searched are quasi-concave: log delta is convex in alpha for fixed rho and
-    epsilon, with second derivative 2 rho + 1/(alpha - 1) - 1/alpha.
+    The function searched is quasi-concave: log delta is convex in alpha for fixed rho and epsilon,
+    with second derivative 2 rho + 1/(alpha - 1) - 1/alpha.
     """
     low, high = _SEARCH
     for _ in range(200):

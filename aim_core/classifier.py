@@ -1,17 +1,15 @@
 """What a classifier trained on synthetic rows is worth on real ones."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from aim_core.domain import Domain
 from aim_core.errors import TableError
-from aim_core.marginals import checked_columns
-
-Codes = npt.NDArray[np.integer[Any]]
-FloatArray = npt.NDArray[np.float64]
+from aim_core.estimation_types import FloatArray
+from aim_core.extras import import_optional
+from aim_core.marginals import Codes, checked_columns
 
 MAX_CATEGORIES = 255
 """Most codes of a feature that is taken as categorical; above it, codes are taken as ordered."""
@@ -41,7 +39,7 @@ def auc(synthetic_codes: Codes, real_codes: Codes, domain: Domain, target: str) 
     tables has one class only. The result is the same for the same tables; it runs on one thread.
 
     Raises TableError for empty tables, codes outside the domain, and a target that is unknown or
-    the only attribute.
+    the only attribute; MissingExtra without scikit-learn.
     """
     if target not in domain.attributes or len(domain) < 2:
         raise TableError(
@@ -64,26 +62,27 @@ def _predict(
     synthetic_codes: Codes, real_codes: Codes, domain: Domain, place: int
 ) -> tuple[Codes, FloatArray]:
     """Return the synthetic table's classes and the real rows' probabilities, a column each."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
+    ensemble = import_optional("sklearn.ensemble", "compare")
 
     features = [axis for axis in range(len(domain)) if axis != place]
     # With one thread sums are always rounded alike, and runs side by side do not slow each other.
     with threadpool_limits(limits=1):
-        model = HistGradientBoostingClassifier(
+        model = ensemble.HistGradientBoostingClassifier(
             categorical_features=[domain.sizes[axis] <= MAX_CATEGORIES for axis in features],
             random_state=_SEED,
         )
         model.fit(synthetic_codes[:, features], synthetic_codes[:, place])
-        return model.classes_, model.predict_proba(real_codes[:, features])
+        classes: Codes = model.classes_
+        probabilities: FloatArray = model.predict_proba(real_codes[:, features])
+    return classes, probabilities
 
 
 def _one_against_rest(labels: Codes, classes: Codes, probabilities: FloatArray) -> float:
-    from sklearn.metrics import roc_auc_score
+    metrics = import_optional("sklearn.metrics", "compare")
 
     areas = []
     for label in np.unique(labels):
         column = np.flatnonzero(classes == label)
         known = probabilities[:, column[0]] if len(column) else np.zeros(len(labels))
-        areas.append(float(roc_auc_score(labels == label, known)))
+        areas.append(float(metrics.roc_auc_score(labels == label, known)))
     return sum(areas) / len(areas)

@@ -27,3 +27,7 @@ class BudgetExceeded(AimError):
 
 class MechanismError(AimError):
     """The mechanism got parameters or answers that it cannot work with."""
+
+
+class MissingExtra(AimError):
+    """A package is not installed that only what was asked for needs."""

@@ -1,4 +1,4 @@
-"""What an estimator takes and gives: noisy marginals in, a model of the joint distribution out."""
+"""What a fit takes and gives: noisy marginals in, a model of the joint distribution out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 
 FloatArray = NDArray[np.float64]
+"""A marginal or potential of a model: flat, or a table with an axis per attribute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Model(Protocol):
         """
 
 
-class Estimator(Protocol):
+class Fitter(Protocol):
     """Fits a model to noisy marginals."""
 
     def fit(

@@ -16,7 +16,7 @@ from aim_core.marginals import count_marginals, project, smallest_superset
 from aim_core.workload import Workload
 
 UNIFORM_WEIGHT = 1e-9
-"""Share of the uniform distribution in the density that `negative_log_likelihood` scores."""
+"""Part of the uniform distribution in the density that `negative_log_likelihood` scores."""
 
 N_OUTSIDE = 64
 MAX_OUTSIDE_CELLS = 1_000_000

@@ -6,7 +6,6 @@ All arithmetic between the rows and the noise is in integers, so the sensitiviti
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +13,18 @@ from numpy.typing import NDArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, TableError
 from aim_core.estimation_types import Model
-from aim_core.flaim import SHARE_BITS, Shares, to_shares
-from aim_core.marginals import Counts, count_marginals
-from aim_core.plaintext import NoiseSource
+from aim_core.flaim_terms import PROPORTION_BITS, Proportions, to_proportions
+from aim_core.marginals import Codes, Counts, count_marginals
+from aim_core.plaintext import Sampler
 from aim_core.scoring import multipliers
 
 MAX_RECORDS = 2**30
-"""Most records of one holder: its scores in units of 2**-SHARE_BITS stay below 2**63."""
+"""Most records of one holder: its scores in units of 2**-PROPORTION_BITS stay below 2**63."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a holder is asked, in integers; `aim_core.flaim.Choose` as it arrives.
+    """What a holder is asked, in integers; `aim_core.flaim_requests.Choose` as it arrives.
 
     `references` are per candidate the model's normalised marginal; `oneways` (AugFLAIM (Private))
     and `truths` (AugFLAIM (Oracle), not private) are what heterogeneity is measured by. At most one
@@ -34,17 +33,17 @@ class Question:
 
     candidates: tuple[Clique, ...]
     weights: tuple[int, ...]
-    epsilon: Fraction
+    selection_epsilon: Fraction
     biases: tuple[int, ...]
     n_steps: int
-    references: tuple[Shares, ...]
-    oneways: Mapping[Clique, Shares] | None = None
-    truths: Mapping[Clique, Shares] | None = None
+    references: tuple[Proportions, ...]
+    oneways: Mapping[Clique, Proportions] | None = None
+    truths: Mapping[Clique, Proportions] | None = None
 
 
-def model_references(model: Model, candidates: Sequence[Clique]) -> tuple[Shares, ...]:
+def model_references(model: Model, candidates: Sequence[Clique]) -> tuple[Proportions, ...]:
     """Return the model's normalised marginals, one per candidate."""
-    return tuple(to_shares(marginal) for marginal in model.marginals(candidates))
+    return tuple(to_proportions(marginal) for marginal in model.marginals(candidates))
 
 
 class FlaimHolder:
@@ -53,7 +52,7 @@ class FlaimHolder:
     Raises TableError for a table without rows or with more than MAX_RECORDS.
     """
 
-    def __init__(self, domain: Domain, codes: NDArray[np.integer[Any]]) -> None:
+    def __init__(self, domain: Domain, codes: Codes) -> None:
         if not 0 < len(codes) <= MAX_RECORDS:
             raise TableError(f"a holder has {len(codes)} records; 1 to {MAX_RECORDS} are possible")
         self._domain = domain
@@ -65,30 +64,30 @@ class FlaimHolder:
 
     @property
     def n_records(self) -> int:
-        """n_k, which stays fixed for the privacy of single records (see `aim_core.flaim`)."""
+        """n_k, fixed for the privacy of single records (see `aim_core.flaim_server`)."""
         return len(self._codes)
 
     def marginal(self, clique: Clique) -> Counts:
         """Return the exact local marginal, flat (n_cells,) int64. Secret: add noise before use."""
         return count_marginals([self._codes], self._domain, [clique])[clique]
 
-    def distance(self, clique: Clique, reference: Shares) -> int:
-        """Return |M_q(D_k) - n_k reference|_1 in units of 2**-SHARE_BITS counts, exact.
+    def distance(self, clique: Clique, reference: Proportions) -> int:
+        """Return |M_q(D_k) - n_k reference|_1 in units of 2**-PROPORTION_BITS counts, exact.
 
-        One record more or less, n_k fixed, changes it by at most 2**SHARE_BITS. Only the cells
+        One record more or less, n_k fixed, changes it by at most 2**PROPORTION_BITS. Only the cells
         that the rows touch are visited: all others add up to the rest of n_k.
         """
         cells, counts = self._touched(clique)
         expected = self.n_records * reference[cells]
-        excess = np.abs((counts << SHARE_BITS) - expected) - expected
-        return (self.n_records << SHARE_BITS) + int(excess.sum())
+        excess = np.abs((counts << PROPORTION_BITS) - expected) - expected
+        return (self.n_records << PROPORTION_BITS) + int(excess.sum())
 
     def heterogeneity(self, clique: Clique, question: Question) -> Fraction:
         """Return n_k tau_k(q), how far this holder is from all, in units as `distance`.
 
         AugFLAIM (Private): the mean over the clique's attributes of the distance to the public
         one-way marginals. AugFLAIM (Oracle): the distance to the exact marginal of all holders.
-        One record more or less changes it by at most 2**SHARE_BITS.
+        One record more or less changes it by at most 2**PROPORTION_BITS.
         """
         if question.truths is not None:
             return Fraction(self.distance(clique, question.truths[clique]))
@@ -105,23 +104,21 @@ class FlaimHolder:
         cancels. A record changes a score by at most 2**fraction_bits epsilon / 2.
         """
         has_tau = question.oneways is not None or question.truths is not None
-        epsilon = question.epsilon / 2 if has_tau else question.epsilon
+        epsilon = question.selection_epsilon / (2 if has_tau else 1)
         factors = multipliers(question.weights, epsilon, fraction_bits)
         return [
             factor
             * (
-                Fraction(self.distance(clique, reference) - (bias << SHARE_BITS))
+                Fraction(self.distance(clique, reference) - (bias << PROPORTION_BITS))
                 - self.heterogeneity(clique, question)
             )
-            / 2**SHARE_BITS
+            / 2**PROPORTION_BITS
             for factor, clique, reference, bias in zip(
                 factors, question.candidates, question.references, question.biases, strict=True
             )
         ]
 
-    def choose(
-        self, question: Question, noise_source: NoiseSource, fraction_bits: int
-    ) -> tuple[int, ...]:
+    def choose(self, question: Question, sampler: Sampler, fraction_bits: int) -> tuple[int, ...]:
         """Choose `n_steps` different candidates, each by the exponential mechanism with epsilon.
 
         What a step chose is left out of the next ones. A step does not refit the model: the
@@ -135,18 +132,18 @@ class FlaimHolder:
         exact = self.scores(question, fraction_bits)
         chosen: list[int] = []
         for _ in range(question.n_steps):
-            noise = noise_source.gumbel(len(exact), fraction_bits)
+            noise = sampler.gumbel(len(exact), fraction_bits)
             noisy = [score + int(extra) for score, extra in zip(exact, noise, strict=True)]
-            left = [place for place in range(len(exact)) if place not in chosen]
-            chosen.append(max(left, key=lambda place: (noisy[place], -place)))
+            left = [index for index in range(len(exact)) if index not in chosen]
+            chosen.append(max(left, key=lambda index: (noisy[index], -index)))
         return tuple(chosen)
 
     def _touched(self, clique: Clique) -> tuple[NDArray[np.int64], Counts]:
         """Return the cells that rows fall in, and their counts."""
         if clique not in self._sparse:
-            places = self._domain.positions(clique)
-            shape = tuple(self._domain.sizes[place] for place in places)
-            columns = tuple(self._codes[:, place].astype(np.int64) for place in places)
+            positions = self._domain.positions(clique)
+            shape = tuple(self._domain.sizes[position] for position in positions)
+            columns = tuple(self._codes[:, position].astype(np.int64) for position in positions)
             cells = np.ravel_multi_index(columns, shape)
             self._sparse[clique] = np.unique(cells, return_counts=True)
         return self._sparse[clique]

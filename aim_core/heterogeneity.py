@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
-from aim_core.marginals import cell_indices, checked_columns
-
-FloatArray = npt.NDArray[np.float64]
+from aim_core.estimation_types import FloatArray
+from aim_core.marginals import Codes, Counts, cell_indices, checked_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +39,8 @@ class Heterogeneity:
 
 
 def heterogeneity(
-    codes: npt.NDArray[np.integer[Any]],
-    owners: npt.NDArray[np.integer[Any]],
+    codes: Codes,
+    owners: Codes,
     domain: Domain,
     cliques: Sequence[Clique],
 ) -> Heterogeneity:
@@ -75,9 +72,9 @@ def heterogeneity(
 
 
 def _total_variations(
-    cells: npt.NDArray[np.int64],
-    owners: npt.NDArray[np.integer[Any]],
-    n_rows: npt.NDArray[np.int64],
+    cells: Counts,
+    owners: Codes,
+    n_rows: Counts,
 ) -> FloatArray:
     """Return each holder's total variation, from its rows' cells: the sum of (p_k - p)+."""
     _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)

@@ -1,7 +1,7 @@
 """Junction trees of measured cliques: their size, and the order to eliminate attributes in.
 
-Sets of attributes are bit masks over column places, and every tie is broken by column place, so
-a tree depends on nothing but the domain and the cliques.
+Sets of attributes are bit masks over column positions, by which every tie is broken, so a tree
+depends on nothing but the domain and the cliques.
 """
 
 import itertools
@@ -39,7 +39,7 @@ class Edge:
 class JunctionTree:
     """A junction forest: maximal cliques as masks, and edges listed parents before children.
 
-    `order` is the elimination order (column places) that the tree was made with. Every attribute
+    `order` is the elimination order (column positions) that the tree was made with. Every attribute
     of the domain is in a clique. The first clique of each component is its root.
     """
 
@@ -48,15 +48,15 @@ class JunctionTree:
     order: tuple[int, ...]
 
 
-def mask_of(places: Iterable[int]) -> int:
+def mask_of(positions: Iterable[int]) -> int:
     """Return the mask with these bits set."""
     mask = 0
-    for place in places:
-        mask |= 1 << place
+    for position in positions:
+        mask |= 1 << position
     return mask
 
 
-def places_of(mask: int) -> tuple[int, ...]:
+def positions_of(mask: int) -> tuple[int, ...]:
     """Return the set bits of a mask, ascending."""
     return tuple(_bits(mask))
 
@@ -72,21 +72,21 @@ def _graph(n_attributes: int, masks: Iterable[int]) -> list[int]:
     """Return each attribute's neighbours, given cliques as masks."""
     neighbours = [0] * n_attributes
     for mask in masks:
-        for place in _bits(mask):
-            neighbours[place] |= mask & ~(1 << place)
+        for position in _bits(mask):
+            neighbours[position] |= mask & ~(1 << position)
     return neighbours
 
 
 def _eliminate(neighbours: Sequence[int], cells: CellCounts) -> list[tuple[int, int]]:
     """Eliminate greedily by least cells (min-weight); return (attribute, its clique) in order."""
     graph = list(neighbours)
-    cost = {place: cells[graph[place] | 1 << place] for place in range(len(graph))}
+    cost = {position: cells[graph[position] | 1 << position] for position in range(len(graph))}
     eliminated = []
     while cost:
-        _, place = min(zip(cost.values(), cost.keys(), strict=True))
-        bit, around = 1 << place, graph[place]
-        eliminated.append((place, around | bit))
-        del cost[place]
+        _, position = min(zip(cost.values(), cost.keys(), strict=True))
+        bit, around = 1 << position, graph[position]
+        eliminated.append((position, around | bit))
+        del cost[position]
         for other in _bits(around):
             graph[other] = (graph[other] | around) & ~(bit | 1 << other)
             cost[other] = cells[graph[other] | 1 << other]
@@ -105,7 +105,7 @@ def _maximal(eliminated: Sequence[tuple[int, int]]) -> list[int]:
 def maximal_masks(masks: Iterable[int]) -> list[int]:
     """Keep the masks that lie in no other, each once, the largest sets first."""
     maximal: list[int] = []
-    for mask in sorted(set(masks), key=lambda m: (-m.bit_count(), places_of(m))):
+    for mask in sorted(set(masks), key=lambda m: (-m.bit_count(), positions_of(m))):
         if not any(mask & ~other == 0 for other in maximal):
             maximal.append(mask)
     return maximal
@@ -156,9 +156,9 @@ def build_tree(sizes: Sequence[int], masks: Iterable[int]) -> JunctionTree:
     """
     cells = CellCounts(sizes)
     eliminated = _eliminate(_graph(len(sizes), masks), cells)
-    cliques = sorted(_maximal(eliminated), key=lambda m: (-cells[m], places_of(m)))
+    cliques = sorted(_maximal(eliminated), key=lambda m: (-cells[m], positions_of(m)))
     edges = _rooted(cliques, _spanning_edges(cliques, cells))
-    return JunctionTree(tuple(cliques), edges, tuple(place for place, _ in eliminated))
+    return JunctionTree(tuple(cliques), edges, tuple(position for position, _ in eliminated))
 
 
 def _tree_cells(neighbours: Sequence[int], cells: CellCounts) -> int:
@@ -188,8 +188,8 @@ def hypothetical_cells(
     for candidate in candidates:
         graph = list(base)
         mask = mask_of(domain.positions(candidate))
-        for place in _bits(mask):
-            graph[place] |= mask & ~(1 << place)
+        for position in _bits(mask):
+            graph[position] |= mask & ~(1 << position)
         key = tuple(graph)
         if key not in known:
             known[key] = _tree_cells(graph, cells)

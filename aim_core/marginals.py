@@ -11,10 +11,14 @@ from aim_core.errors import TableError, WorkloadError
 
 Value = TypeVar("Value", bound=np.generic)
 Counts = npt.NDArray[np.int64]
+"""A marginal in whole counts, flat (n_cells,)."""
+
+Codes = npt.NDArray[np.integer[Any]]
+"""Rows as codes, (n_rows, n_columns) in column order, or some of their columns."""
 
 
 def count_marginals(
-    chunks: Iterable[npt.NDArray[np.integer[Any]]], domain: Domain, cliques: Sequence[Clique]
+    chunks: Iterable[Codes], domain: Domain, cliques: Sequence[Clique]
 ) -> dict[Clique, Counts]:
     """Count marginals in one pass; memory is that of the result and one chunk.
 
@@ -67,9 +71,7 @@ def smallest_superset(target: Clique, cliques: Iterable[Clique], domain: Domain)
     return min(containing, key=lambda clique: (domain.n_cells(clique), domain.positions(clique)))
 
 
-def checked_columns(
-    chunk: npt.NDArray[np.integer[Any]], domain: Domain
-) -> list[npt.NDArray[np.int64]]:
+def checked_columns(chunk: Codes, domain: Domain) -> list[npt.NDArray[np.int64]]:
     """Split (n, len(domain)) codes into int64 columns; TableError for codes outside the domain."""
     if chunk.ndim != 2 or chunk.shape[1] != len(domain):
         raise TableError(f"a chunk of codes must be (n, {len(domain)}), got {chunk.shape}")

@@ -2,16 +2,15 @@
 
 Algorithm 1 of [McKenna, Sheldon, Miklau, ICML 2019] with the line search of mbi 2: descend on the
 log-potentials of the maximal measured cliques, along the gradient of the loss with respect to the
-marginals. The marginals come from one pass inside-out over a fixed tree of contractions and one
-pass back, so tables as large as a junction-tree clique are not kept, and mostly not even formed.
+marginals.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.contraction import spread
 from aim_core.domain import Clique, Domain
 from aim_core.estimation_types import (
     FloatArray,
@@ -20,8 +19,10 @@ from aim_core.estimation_types import (
     check_measurements,
     estimate_total,
 )
-from aim_core.inference import Axes, Contraction, TreeModel, calibrate, spread, sum_onto
-from aim_core.junction_tree import CellCounts, build_tree, mask_of, maximal_masks, places_of
+from aim_core.factor_network import FactorNetwork
+from aim_core.junction_tree import build_tree, mask_of
+from aim_core.objective import Objective
+from aim_core.tree_model import TreeModel, calibrate
 
 _BLOCK = 1 << 15  # cells that stay in the cache while a step is applied to them
 _BALANCE_EVERY = 10  # steps; a few steps move no potential far enough to overflow
@@ -30,230 +31,6 @@ _FLOOR = -20.0  # of log-potentials at a warm start, relative to a table's large
 _NOISE = 1e-13  # of the loss: changes below it are rounding errors
 _WINDOW = 100  # steps
 _TOLERANCE = 1e-4  # of the loss, per window
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Contract two tables of the network, and how to pass the derivative back to each."""
-
-    left: int
-    right: int
-    inside: Contraction
-    to_left: Contraction
-    to_right: Contraction
-
-
-class Network:
-    """Non-negative tables whose product is the model, with an order to contract them in.
-
-    Sum-product inside and outside: the sum over everything is formed by pairwise contractions, and
-    its derivative by a table, times the table, is that table's marginal. Each pass back costs two
-    contractions per contraction.
-    """
-
-    def __init__(self, sizes: Sequence[int], leaves: Sequence[Axes], order: Sequence[int]) -> None:
-        self._leaves = [tuple(axes) for axes in leaves]
-        self._sizes = tuple(sizes)
-        uses = [sum(axis in axes for axes in self._leaves) for axis in range(len(sizes))]
-        # An axis that one table alone has is summed away first.
-        self._axes = [tuple(axis for axis in axes if uses[axis] > 1) for axes in self._leaves]
-        self._steps: list[_Step] = []
-        active = dict(enumerate(self._axes))
-        for axis in order:
-            while sum(axis in axes for axes in active.values()) > 1:
-                self._contract_cheapest(active, axis)
-
-    def _contract_cheapest(self, active: dict[int, Axes], axis: int) -> None:
-        """Contract, of the tables with this axis, the two with the fewest cells together."""
-        cells = CellCounts(self._sizes)
-        masks = {node: mask_of(axes) for node, axes in active.items()}
-        holders = [node for node in active if axis in active[node]]
-        left, right = min(
-            itertools.combinations(holders, 2),
-            key=lambda pair: (cells[masks[pair[0]] | masks[pair[1]]], pair),
-        )
-        others = 0
-        for node, mask in masks.items():
-            others |= 0 if node in (left, right) else mask
-        if cells[masks[left]] < cells[masks[right]]:
-            left, right = right, left
-        both = active[left] + tuple(a for a in active[right] if a not in active[left])
-        wanted = tuple(a for a in both if others >> a & 1)
-        inside = Contraction(active[left], active[right], wanted, self._sizes)
-        to_left = Contraction(inside.axes, active[right], active[left], self._sizes)
-        to_right = Contraction(inside.axes, active[left], active[right], self._sizes)
-        self._steps.append(_Step(left, right, inside, to_left, to_right))
-        self._axes.append(inside.axes)
-        del active[left], active[right]
-        active[len(self._axes) - 1] = inside.axes
-
-    def beliefs(
-        self, tables: Sequence[FloatArray], total: float, out: Sequence[FloatArray]
-    ) -> bool:
-        """Write each table's marginal (summing to `total`) to `out`; False if all mass underflows.
-
-        Tables have their leaf's axes; only their ratios matter.
-        """
-        values = [
-            table if own == kept else sum_onto(table, own, kept)
-            for table, own, kept in zip(tables, self._leaves, self._axes, strict=False)
-        ]
-        for step in self._steps:
-            value = step.inside(values[step.left], values[step.right])
-            peak = value.max()
-            if not 0.0 < peak < np.inf:
-                return False
-            value *= 1.0 / peak
-            values.append(value)
-        derivatives = self._derivatives(values)
-        for i, own in enumerate(self._leaves):
-            derivative, axes = derivatives[i]
-            np.multiply(tables[i], spread(derivative, axes, own), out=out[i])
-            mass = out[i].sum()
-            if not 0.0 < mass < np.inf:
-                return False
-            np.multiply(out[i], total / mass, out=out[i])
-        return True
-
-    def _derivatives(self, values: Sequence[FloatArray]) -> list[tuple[FloatArray, Axes]]:
-        """Return the derivative of the total mass by each table, up to a factor, and its axes."""
-        one: tuple[FloatArray, Axes] = (np.array(1.0), ())
-        derivatives = [one] * len(values)
-        n_leaves = len(self._leaves)
-        for number in reversed(range(len(self._steps))):
-            step = self._steps[number]
-            above, axes = derivatives[n_leaves + number]
-            if axes != step.inside.axes:
-                above = spread(above, axes, step.inside.axes)
-            for node, rule, factor in (
-                (step.left, step.to_left, values[step.right]),
-                (step.right, step.to_right, values[step.left]),
-            ):
-                derivative = rule(above, factor)
-                peak = derivative.max()
-                if peak > 0.0:
-                    derivative *= 1.0 / peak
-                derivatives[node] = (derivative, rule.axes)
-        return derivatives
-
-
-@dataclass(frozen=True)
-class _Nested:
-    """A measured clique inside a leaf, or inside a larger nested clique of the same leaf."""
-
-    leaf: int
-    holder: int | None
-    axes: Axes
-    target: FloatArray
-    weight: float
-
-
-_Shared = tuple[tuple[int, ...], list[tuple[int, Axes]]]
-
-
-def _shared_axes(leaves: Sequence[Axes], sizes: Sequence[int]) -> list[_Shared]:
-    """List the sets of axes that leaves share: their shape, and (leaf, its other axes) for each.
-
-    The larger sets come first.
-    """
-    masks = [mask_of(axes) for axes in leaves]
-    meets = {left & right for left, right in itertools.combinations(masks, 2)} - {0}
-    shared: list[_Shared] = []
-    for meet in sorted(meets, key=lambda m: (-m.bit_count(), m)):
-        members = [
-            (i, tuple(place for place, axis in enumerate(axes) if not meet >> axis & 1))
-            for i, axes in enumerate(leaves)
-            if meet & ~masks[i] == 0
-        ]
-        shared.append((tuple(sizes[axis] for axis in places_of(meet)), members))
-    return shared
-
-
-class Objective:
-    """The loss, sum of |M(model) - y|^2 / (2 variance), as a function of the leaves' marginals.
-
-    Leaves are the maximal measured cliques and the attributes never measured; their marginals lie
-    one after another in a flat vector. Measurements of one clique are first combined, weighted by
-    inverse variance, which changes the loss by a constant only.
-    """
-
-    def __init__(self, domain: Domain, measurements: Sequence[Measurement]) -> None:
-        sizes, cells = domain.sizes, CellCounts(domain.sizes)
-        combined: dict[int, tuple[FloatArray, float]] = {}
-        for measured in measurements:
-            mask, weight = mask_of(domain.positions(measured.clique)), 1.0 / measured.variance
-            sums, so_far = combined.get(mask, (np.zeros(cells[mask]), 0.0))
-            combined[mask] = (sums + weight * measured.values, so_far + weight)
-        masks = maximal_masks([*combined, *(1 << place for place in range(len(domain)))])
-        self.leaves = [places_of(mask) for mask in masks]
-        self.starts = np.cumsum([0] + [cells[mask] for mask in masks])
-        self._shapes = [tuple(sizes[axis] for axis in axes) for axes in self.leaves]
-        self.shared = _shared_axes(self.leaves, sizes)
-        self._weight = np.zeros(self.starts[-1])
-        self._target = np.zeros(self.starts[-1])
-        blocks = [0.0] * len(masks)
-        self._nested: list[_Nested] = []
-        for mask in sorted(combined, key=lambda m: (-m.bit_count(), m)):
-            sums, weight = combined[mask]
-            leaf = min(
-                (i for i, other in enumerate(masks) if mask & ~other == 0),
-                key=lambda i: (cells[masks[i]], i),
-            )
-            blocks[leaf] += weight * cells[masks[leaf]] / cells[mask]
-            if masks[leaf] == mask:
-                part = slice(self.starts[leaf], self.starts[leaf + 1])
-                self._weight[part], self._target[part] = weight, sums / weight
-            else:
-                self._add_nested(leaf, mask, sums / weight, weight, sizes)
-        self.lipschitz = max(blocks) or 1.0
-        self._difference = np.empty(self.starts[-1])
-
-    def _add_nested(
-        self, leaf: int, mask: int, target: FloatArray, weight: float, sizes: Sequence[int]
-    ) -> None:
-        axes = places_of(mask)
-        holders = [
-            number
-            for number, other in enumerate(self._nested)
-            if other.leaf == leaf and set(axes) < set(other.axes)
-        ]
-        holder = min(holders, key=lambda i: (self._nested[i].target.size, i), default=None)
-        shape = [sizes[axis] for axis in axes]
-        self._nested.append(_Nested(leaf, holder, axes, target.reshape(shape), weight))
-
-    def tables(self, vector: FloatArray) -> list[FloatArray]:
-        """View the flat vector as one table per leaf."""
-        return [
-            vector[start:end].reshape(shape)
-            for start, end, shape in zip(self.starts, self.starts[1:], self._shapes, strict=False)
-        ]
-
-    def evaluate(self, marginals: FloatArray, gradient: FloatArray) -> float:
-        """Return the loss, and write its gradient by the leaves' marginals to `gradient`."""
-        difference = np.subtract(marginals, self._target, out=self._difference)
-        np.multiply(difference, self._weight, out=gradient)
-        loss = 0.5 * float(np.dot(difference, gradient))
-        if not self._nested:
-            return loss
-        tables, gradients = self.tables(marginals), self.tables(gradient)
-        sums: list[FloatArray] = []
-        slopes: list[FloatArray] = []
-        for nested in self._nested:
-            if nested.holder is None:
-                source, axes = tables[nested.leaf], self.leaves[nested.leaf]
-            else:
-                source, axes = sums[nested.holder], self._nested[nested.holder].axes
-            sums.append(sum_onto(source, axes, nested.axes))
-            residual = sums[-1] - nested.target
-            slopes.append(residual * nested.weight)
-            loss += 0.5 * float(np.vdot(residual, slopes[-1]))
-        for nested, slope in zip(reversed(self._nested), reversed(slopes), strict=True):
-            if nested.holder is None:
-                onto, axes = gradients[nested.leaf], self.leaves[nested.leaf]
-            else:
-                onto, axes = slopes[nested.holder], self._nested[nested.holder].axes
-            onto += spread(slope, nested.axes, axes)
-        return loss
 
 
 @dataclass
@@ -291,7 +68,7 @@ class Descent:
         self._objective = Objective(domain, measurements)
         leaves = self._objective.leaves
         order = build_tree(domain.sizes, [mask_of(axes) for axes in leaves]).order
-        self._network = Network(domain.sizes, leaves, order)
+        self._network = FactorNetwork(domain.sizes, leaves, order)
         n_cells = int(self._objective.starts[-1])
         self._factors = np.empty(n_cells)
         self._here, self._trial = _Point.zeros(n_cells), _Point.zeros(n_cells)
@@ -415,7 +192,7 @@ class Descent:
 
 @dataclass(frozen=True)
 class MirrorDescent:
-    """The estimator of the mechanism: Private-PGM with an L2 loss, weighted by inverse variance.
+    """The mechanism's own fitter: Private-PGM with an L2 loss, weighted by inverse variance.
 
     `n_iterations` is the most trial steps per fit. About 1000 are needed: with 300, AIM takes slow
     convergence for a useless measurement and anneals too early.
@@ -426,7 +203,7 @@ class MirrorDescent:
     def fit(
         self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
     ) -> TreeModel:
-        """Fit a model; see `Estimator.fit`. A warm start that is no TreeModel is not used."""
+        """Fit a model; see `Fitter.fit`. A warm start that is no TreeModel is not used."""
         check_measurements(domain, measurements)
         return self.fit_total(domain, measurements, estimate_total(measurements), warm_start)
 

@@ -9,7 +9,7 @@ import numpy as np
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Model
-from aim_core.inference import TreeModel, calibrate
+from aim_core.tree_model import TreeModel, calibrate
 
 _HEADER = "header"
 

@@ -50,6 +50,13 @@ class Participation:
                 break
         return joined
 
+    def growth(self, round_number: int) -> float:
+        """Return by what factor the records in the sums are expected to grow from round to round.
+
+        Holders are public, their numbers of records are not.
+        """
+        return len(self.present(round_number)) / len(self.present(round_number - 1))
+
     def _draw(self, round_number: int, holder: int) -> int:
         text = json.dumps(["participation", self.seed, round_number, holder])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -2,23 +2,20 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from aim_core.aim import Measure, Select
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.marginals import count_marginals, project, smallest_superset
+from aim_core.marginals import Codes, Counts, count_marginals, project, smallest_superset
 from aim_core.participation import Participation
+from aim_core.requests import Measure, Select
 from aim_core.scoring import multipliers, scores
 from aim_core.workload import Workload, maximal_cliques
 
-Counts = npt.NDArray[np.int64]
 
-
-class NoiseSource(Protocol):
+class Sampler(Protocol):
     """Where noise comes from; with dealers, the sum of what all of them deal."""
 
     def gaussian(self, n: int, sigma2: Fraction) -> Counts:
@@ -41,13 +38,13 @@ class PlaintextOracle:
         self,
         domain: Domain,
         marginals: Mapping[Clique, Counts],
-        noise_source: NoiseSource,
+        sampler: Sampler,
         fraction_bits: int,
     ) -> None:
         self._domain = domain
         self._sources = tuple(marginals)
         self._marginals = dict(marginals)
-        self._noise_source = noise_source
+        self._sampler = sampler
         self._fraction_bits = fraction_bits
 
     def __repr__(self) -> str:
@@ -59,12 +56,12 @@ class PlaintextOracle:
         Raises WorkloadError for a candidate that the marginals do not cover and MechanismError
         for model counts of the wrong shape.
         """
-        factors = multipliers(request.weights, request.epsilon, self._fraction_bits)
+        factors = multipliers(request.weights, request.selection_epsilon, self._fraction_bits)
         distances = [
             self._distance(clique, model)
             for clique, model in zip(request.candidates, request.model_counts, strict=True)
         ]
-        noise = self._noise_source.gumbel(len(factors), self._fraction_bits)
+        noise = self._sampler.gumbel(len(factors), self._fraction_bits)
         # Python integers: a score may have more than 64 bits, and no noise may wrap.
         noisy = [
             score + int(extra)
@@ -75,9 +72,7 @@ class PlaintextOracle:
     def measure(self, request: Measure) -> list[Counts]:
         """Return the exact marginals plus fresh noise; WorkloadError as in `select`."""
         exact = [self._marginal(clique) for clique in request.cliques]
-        return [
-            counts + self._noise_source.gaussian(len(counts), request.sigma2) for counts in exact
-        ]
+        return [counts + self._sampler.gaussian(len(counts), request.sigma2) for counts in exact]
 
     def _distance(self, clique: Clique, model: Counts) -> int:
         counts = self._marginal(clique)
@@ -104,16 +99,16 @@ class GrowingOracle:
     def __init__(
         self,
         workload: Workload,
-        codes: npt.NDArray[np.integer[Any]],
-        owners: npt.NDArray[np.integer[Any]],
+        codes: Codes,
+        owners: Codes,
         participation: Participation,
-        noise_source: NoiseSource,
+        sampler: Sampler,
         fraction_bits: int,
     ) -> None:
         self._domain, self._cliques = workload.domain, maximal_cliques(workload)
         self._codes, self._owners = codes, owners
         self._participation = participation
-        self._noise_source, self._fraction_bits = noise_source, fraction_bits
+        self._sampler, self._fraction_bits = sampler, fraction_bits
         self._present: frozenset[int] = frozenset()
         self._marginals = count_marginals([], self._domain, self._cliques)
         self._oracle = self._of_present()
@@ -144,6 +139,4 @@ class GrowingOracle:
         self._oracle = self._of_present()
 
     def _of_present(self) -> PlaintextOracle:
-        return PlaintextOracle(
-            self._domain, self._marginals, self._noise_source, self._fraction_bits
-        )
+        return PlaintextOracle(self._domain, self._marginals, self._sampler, self._fraction_bits)

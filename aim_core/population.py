@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aim_core.domain import Clique
 from aim_core.estimation_types import Measurement
 
 Group = frozenset[int]
@@ -23,6 +24,11 @@ class GroupMeasurement:
 
     measurement: Measurement
     group: Group
+
+
+def measured_cliques(released: Sequence[GroupMeasurement]) -> tuple[Clique, ...]:
+    """Return the cliques that have been measured, each once, in the order of their first time."""
+    return tuple(dict.fromkeys(item.measurement.clique for item in released))
 
 
 class Population:

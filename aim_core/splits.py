@@ -4,26 +4,27 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from aim_core.classifier import default_target
 from aim_core.domain import Domain
 from aim_core.errors import TableError
+from aim_core.extras import import_optional
+from aim_core.marginals import Codes
 
 KINDS = ("iid", "cluster", "dirichlet:BETA")
 """The kinds of split that `assign` knows, as a user writes them."""
 
 MAX_BETA = 1e6
-"""Largest BETA; long before it, every holder has the same share of every class."""
+"""Largest BETA; long before it, every holder has the same part of every class."""
 
 _N_COMPONENTS = 10
 _BATCH = 4096
 _N_STARTS = 3
 
-Codes = npt.NDArray[np.integer[Any]]
 Owners = npt.NDArray[np.int32]
 
 
@@ -75,7 +76,7 @@ def assign(
       differ by at most one;
     - `cluster`: each holder has the rows of one k-means cluster, see `_clusters`;
     - `dirichlet:BETA`: label skew; of each class of `target` (by default the domain's last
-      two-valued attribute) the holders have shares drawn from Dirichlet(BETA, ..., BETA).
+      two-valued attribute) the holders have parts drawn from Dirichlet(BETA, ..., BETA).
 
     The split depends on nothing but the arguments (not on the number of threads). Raises
     TableError for an unknown kind, fewer holders than one or more than rows, and a target that is
@@ -130,20 +131,21 @@ def _clusters(codes: Codes, domain: Domain, n_holders: int, seed: int) -> Owners
 
     Adult's 48,842 rows take UMAP 20 to 35 seconds, PCA and k-means together half a second.
     """
-    from sklearn.cluster import MiniBatchKMeans
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import OneHotEncoder
-    from threadpoolctl import threadpool_limits
-
+    cluster = import_optional("sklearn.cluster", "compare")
+    decomposition = import_optional("sklearn.decomposition", "compare")
+    preprocessing = import_optional("sklearn.preprocessing", "compare")
     if bool(np.all(codes == codes[0])):
         return np.zeros(len(codes), dtype=np.int32)
     # One thread: with more, sums are rounded in another order and rows change their cluster.
     with threadpool_limits(limits=1):
         categories = [np.arange(size) for size in domain.sizes]
-        hot = OneHotEncoder(categories=categories, dtype=np.float32).fit_transform(codes)
+        encoder = preprocessing.OneHotEncoder(categories=categories, dtype=np.float32)
+        hot = encoder.fit_transform(codes)
         n_components = min(_N_COMPONENTS, min(hot.shape) - 1)
-        pca = PCA(n_components, svd_solver="arpack", random_state=seed)
-        k_means = MiniBatchKMeans(n_holders, batch_size=_BATCH, n_init=_N_STARTS, random_state=seed)
+        pca = decomposition.PCA(n_components, svd_solver="arpack", random_state=seed)
+        k_means = cluster.MiniBatchKMeans(
+            n_holders, batch_size=_BATCH, n_init=_N_STARTS, random_state=seed
+        )
         labels = k_means.fit_predict(pca.fit_transform(hot))
     owners: Owners = labels.astype(np.int32)
     return owners

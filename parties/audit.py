@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from aim_core.aim import Noise
 from aim_core.errors import AimError
+from aim_core.noise_facts import Noise
 from parties.approval import approval_states
 from parties.audit_files import (
     Account,

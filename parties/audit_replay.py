@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aim_core import aim
+from aim_core.aim import aim
+from aim_core.aim_terms import AimResult
 from aim_core.domain import Clique
 from aim_core.errors import AimError, BudgetExceeded
+from aim_core.requests import Answer, Lost, Request, Select
 from parties.audit_files import Account, TranscriptFile
 from parties.audit_findings import Findings
 from parties.engine import manifest_noise
@@ -34,7 +36,7 @@ from parties.transcript_entries import (
     SelectLine,
 )
 
-Run = Generator[aim.Request, aim.Answer, aim.AimResult]
+Run = Generator[Request, Answer, AimResult]
 
 
 def replay(
@@ -49,14 +51,14 @@ def replay(
 
     Where the parties' transcripts differ, which is a finding already, any one's answer is taken.
     """
-    from aim_core.estimator import make_estimator  # slow to load
+    from aim_core.fitters import make_fitter  # slow to load
 
     first = driver.lines[0].entry if driver is not None and driver.lines else None
     drive = first if isinstance(first, DriveLine) else None
     report = _Report(drive, findings)
-    estimator = make_estimator("numpy" if drive is None else drive.estimator)
+    estimator = make_fitter("numpy" if drive is None else drive.estimator)
     settings = aim_settings(manifest, max((account.n_holders for account in accounts), default=1))
-    run = aim.aim(settings, inputs.workload, manifest_noise(manifest), estimator)
+    run = aim(settings, inputs.workload, manifest_noise(manifest), estimator)
     finished = any(account.finished for account in accounts)
     outcome = _compare_all(run, _merged(accounts), finished, inputs, report)
     if outcome is not None and result is not None:
@@ -122,10 +124,10 @@ def _merged(accounts: Sequence[Account]) -> list[_Request]:
 
 def _compare_all(
     run: Run, requests: Sequence[_Request], finished: bool, inputs: PublicInputs, report: _Report
-) -> aim.AimResult | None:
+) -> AimResult | None:
     """Return the finished run, None where it could not be followed to its end."""
     place = {clique: number for number, clique in enumerate(inputs.candidates)}
-    outcome: aim.AimResult | None = None
+    outcome: AimResult | None = None
     ended = False
     source, line = "job", None
     try:
@@ -152,21 +154,21 @@ def _compare_all(
 
 
 def _same(
-    request: aim.Request, recorded: _Request, place: Mapping[Clique, int], report: _Report
+    request: Request, recorded: _Request, place: Mapping[Clique, int], report: _Report
 ) -> bool:
     """Compare a request with the recorded one; False if the replay cannot go on after it."""
     written = recorded.request
     if written is None:
         return True  # charged and lost, and no party has a record of what it was
-    if isinstance(request, aim.Select) != isinstance(written, SelectLine):
+    if isinstance(request, Select) != isinstance(written, SelectLine):
         text = "another kind of request is due"
         report.difference(text, recorded.source, recorded.line, "event")
         return False
     due: dict[str, object]
-    if isinstance(request, aim.Select):
+    if isinstance(request, Select):
         due = {
             "candidates": [place[clique] for clique in request.candidates],
-            "selection_epsilon": str(request.epsilon),
+            "selection_epsilon": str(request.selection_epsilon),
             "biases": list(request.biases),
             "model_counts": counts_digest(request.model_counts),
         }
@@ -183,9 +185,9 @@ def _same(
     return "candidates" not in wrong
 
 
-def _answer(recorded: _Request) -> aim.Answer:
+def _answer(recorded: _Request) -> Answer:
     if isinstance(recorded.answer, SelectedLine):
         return recorded.answer.index
     if isinstance(recorded.answer, MeasuredLine):
         return [recorded.file.array(marginal) for marginal in recorded.answer.marginals]
-    return aim.Lost()
+    return Lost()

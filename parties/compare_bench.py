@@ -11,19 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aim_core.accounting import parse_rational
-from aim_core.aim import AimSettings, Oracle, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimSettings
 from aim_core.classifier import auc, default_target
 from aim_core.domain import Clique
 from aim_core.errors import TableError
 from aim_core.estimation_types import Model
 from aim_core.evaluation import negative_log_likelihood, triples_outside, workload_errors
-from aim_core.flaim import FlaimSettings, Shares, Variant, schedule, to_shares
 from aim_core.flaim_holder import FlaimHolder
+from aim_core.flaim_terms import FlaimSettings, Proportions, Variant, schedule, to_proportions
 from aim_core.heterogeneity import heterogeneity
 from aim_core.marginals import count_marginals
 from aim_core.mirror_descent import MirrorDescent
 from aim_core.participation import Participation
 from aim_core.plaintext import GrowingOracle, PlaintextOracle
+from aim_core.requests import Oracle
 from aim_core.schema import Schema, load_schema
 from aim_core.splits import assign, check_split
 from aim_core.synthfs import synthfs
@@ -33,7 +35,9 @@ from mpc.access import AccessStructure
 from mpc.job import FRACTION_BITS, noise_costs
 from parties.compare_rows import CENTRAL, Row, Source
 from parties.compare_settings import SYNTHFS, CompareSettings, Task, variant_of
-from parties.federation import FederatedHolder, federated_costs, simulate
+from parties.federated_holder import FederatedHolder
+from parties.federated_noise import federated_costs
+from parties.federated_simulation import simulate
 from parties.manifest_draft import ALPHA, draft_inputs
 from parties.mechanism import (
     Draws,
@@ -285,10 +289,12 @@ class Bench:
         draws = Draws(planned.n_measured, planned.n_chosen * len(self.inputs.candidates))
         return with_rho(budget(task.epsilon, asked.delta, costs, draws).rho)
 
-    def _truths(self) -> dict[Clique, Shares]:
+    def _truths(self) -> dict[Clique, Proportions]:
         """Return all holders' exact marginals, which only the oracle variant is told."""
         exact = count_marginals([self.train], self.schema.domain, self.inputs.candidates)
-        return {clique: to_shares(counts.astype(np.float64)) for clique, counts in exact.items()}
+        return {
+            clique: to_proportions(counts.astype(np.float64)) for clique, counts in exact.items()
+        }
 
 
 def from_outcome(

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from aim_core.flaim import Variant
+from aim_core.flaim_terms import Variant
 from parties.manifest import Frozen
 
 CENTRAL, DISTAIM = "central", "distaim"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aim_core.accounting import parse_rational
 from aim_core.errors import TableError
-from aim_core.flaim import Variant
+from aim_core.flaim_terms import Variant
 from aim_core.splits import parse_kind
 from parties.compare_rows import DISTAIM, METHODS
 from parties.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy import stats
 
-from aim_core.flaim import Variant
+from aim_core.flaim_terms import Variant
 from parties.compare_rows import CENTRAL, DISTAIM, METHODS, NOT_PRIVATE, Row
 
 CONFIDENCE = 0.95

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aim_core.aim import Noise
 from aim_core.domain import Clique
 from aim_core.marginals import project, smallest_superset
+from aim_core.noise_facts import Noise
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
 from mpc.input_check import inputs_are_valid

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from aim_core.aim import Noise
+from aim_core.noise_facts import Noise
 from parties.messages import StepCost
 
 

@@ -14,8 +14,9 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from aim_core.aim import AimSettings, Lost, Measure, Select
+from aim_core.aim_terms import AimSettings
 from aim_core.model_file import save_model
+from aim_core.requests import Lost, Measure, Select
 from mpc.errors import MpcError
 from parties.approval import load_approved_manifest
 from parties.client import PartyClient
@@ -201,7 +202,7 @@ class MpcOracle:
         header = SelectRequest(
             round=request.round,
             candidates=[self._place[clique] for clique in request.candidates],
-            selection_epsilon=str(request.epsilon),
+            selection_epsilon=str(request.selection_epsilon),
             biases=list(request.biases),
             widths=widths,
         )

@@ -5,6 +5,7 @@ aggregation are those of `mpc.aggregation_messages`, carried as they are.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import numpy as np
@@ -13,14 +14,25 @@ from pydantic import Field
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Model
-from aim_core.flaim import Choose, Shares
-from aim_core.inference import TreeModel, calibrate
-from mpc.aggregation import Slot
+from aim_core.flaim_requests import Choose
+from aim_core.flaim_terms import Proportions
+from aim_core.tree_model import TreeModel, calibrate
+from mpc.aggregation import Parameters, Slot
 from parties.errors import RequestRefused
 from parties.manifest import FractionText
 from parties.messages import Index, Indices, Wire, pack, parse, unpack
 
-_POTENTIAL, _SHARE = np.dtype("<f4"), np.dtype("<i8")
+_POTENTIAL, _PROPORTION = np.dtype("<f4"), np.dtype("<i8")
+
+
+class Stage(StrEnum):
+    """What a holder is asked for: a choice of cliques, and the four messages of an aggregation."""
+
+    CHOOSE = "choose"
+    ADVERTISE = "advertise"
+    SHARE_KEYS = "share_keys"
+    CONTRIBUTE = "contribute"
+    UNMASK = "unmask"
 
 
 class ModelHeader(Wire):
@@ -31,15 +43,15 @@ class ModelHeader(Wire):
 
 
 class QuestionHeader(Wire):
-    """Which cliques do you want measured? `places` are the candidates' in the closure.
+    """Which cliques do you want measured? `indices` are the candidates' in the closure.
 
     The payload is the model, its potentials clique by clique, and then, if `has_oneways`, the
     one-way marginals of the private correction: all of W+, in order, 8 bytes a cell.
     """
 
     round: Index
-    places: Indices
-    epsilon: FractionText
+    indices: Indices
+    selection_epsilon: FractionText
     biases: list[Index]
     n_steps: Annotated[int, Field(ge=1)]
     model: ModelHeader
@@ -47,16 +59,16 @@ class QuestionHeader(Wire):
 
 
 class Choice(Wire):
-    """A holder's answer: places within the question's candidates."""
+    """A holder's answer: indices within the question's candidates."""
 
     round: Index
     chosen: Indices
 
 
 class SlotHeader(Wire):
-    """One marginal to sum: its place in the closure, who contributes, how many it takes."""
+    """One marginal to sum: its index in the closure, who contributes, how many it takes."""
 
-    place: Index
+    index: Index
     holders: Indices
     minimum: Annotated[int, Field(ge=1)]
 
@@ -71,16 +83,22 @@ class Order(Wire):
     sigma2: FractionText
     slots: Annotated[list[SlotHeader], Field(min_length=1)]
 
+    def parameters(self) -> Parameters:
+        """Return the aggregation's parameters: t is the least, so that most dropouts survive."""
+        members = tuple(sorted(self.members))
+        session, threshold = bytes.fromhex(self.session), len(members) // 2 + 1
+        return Parameters(session, members, threshold, self.ring_bits)
+
     def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, Slot]:
         """Return the slots as secure aggregation knows them, numbered in their order.
 
-        RequestRefused for a place that the closure does not have.
+        RequestRefused for an index that the closure does not have.
         """
-        if max(slot.place for slot in self.slots) >= len(candidates):
+        if max(slot.index for slot in self.slots) >= len(candidates):
             raise RequestRefused(f"a slot is not among the closure's {len(candidates)} cliques")
         return {
             number: Slot(
-                domain.n_cells(candidates[slot.place]), tuple(sorted(slot.holders)), slot.minimum
+                domain.n_cells(candidates[slot.index]), tuple(sorted(slot.holders)), slot.minimum
             )
             for number, slot in enumerate(self.slots)
         }
@@ -88,49 +106,50 @@ class Order(Wire):
 
 def encode_question(request: Choose, candidates: Sequence[Clique]) -> bytes:
     """Pack a question; potentials travel in single precision (relative error 6e-8)."""
-    place = {clique: number for number, clique in enumerate(candidates)}
+    index = {clique: number for number, clique in enumerate(candidates)}
     model, payload = _encode_model(request.model)
     header = QuestionHeader(
         round=request.round,
-        places=[place[clique] for clique in request.candidates],
-        epsilon=str(request.epsilon),
+        indices=[index[clique] for clique in request.candidates],
+        selection_epsilon=str(request.selection_epsilon),
         biases=list(request.biases),
         n_steps=request.n_steps,
         model=model,
         has_oneways=bool(request.oneways),
     )
-    oneways = b"".join(request.oneways[c].astype(_SHARE).tobytes() for c in sorted(request.oneways))
-    return pack(header.model_dump(), payload + oneways)
+    for clique in sorted(request.oneways):
+        payload += request.oneways[clique].astype(_PROPORTION).tobytes()
+    return pack(header.model_dump(), payload)
 
 
 def decode_question(
     body: bytes, domain: Domain, candidates: Sequence[Clique]
-) -> tuple[QuestionHeader, TreeModel, Mapping[Clique, Shares]]:
+) -> tuple[QuestionHeader, TreeModel, Mapping[Clique, Proportions]]:
     """Unpack a question, its model and its one-way marginals.
 
     RequestRefused for anything that does not fit the public domain and closure.
     """
     text, payload = unpack(body)
     header = parse(QuestionHeader, text)
-    if max(header.places) >= len(candidates) or len(header.biases) != len(header.places):
+    if max(header.indices) >= len(candidates) or len(header.biases) != len(header.indices):
         raise RequestRefused("the question's candidates are not the closure's, or lack a bias")
     cliques = [tuple(clique) for clique in header.model.cliques]
     oneways = sorted(clique for clique in candidates if len(clique) == 1)
     sizes = [domain.n_cells(clique) for clique in cliques]
     own = [domain.n_cells(clique) for clique in oneways] if header.has_oneways else []
-    if len(payload) != _POTENTIAL.itemsize * sum(sizes) + _SHARE.itemsize * sum(own):
+    if len(payload) != _POTENTIAL.itemsize * sum(sizes) + _PROPORTION.itemsize * sum(own):
         raise RequestRefused("the question's payload does not have the model's size")
     potentials = np.frombuffer(payload, _POTENTIAL, sum(sizes)).astype(np.float64)
     parts = np.split(potentials, np.cumsum(sizes)[:-1]) if sizes else []
     model = calibrate(domain, dict(zip(cliques, parts, strict=True)), header.model.total)
-    shares = np.frombuffer(payload, _SHARE, sum(own), _POTENTIAL.itemsize * sum(sizes))
-    pieces = np.split(shares.astype(np.int64), np.cumsum(own)[:-1]) if own else []
+    proportions = np.frombuffer(payload, _PROPORTION, sum(own), _POTENTIAL.itemsize * sum(sizes))
+    pieces = np.split(proportions.astype(np.int64), np.cumsum(own)[:-1]) if own else []
     return header, model, dict(zip(oneways, pieces, strict=False))
 
 
 def _encode_model(model: Model) -> tuple[ModelHeader, bytes]:
     if not isinstance(model, TreeModel):
-        raise MechanismError(f"a {type(model).__name__} cannot be sent; use an own estimator")
+        raise MechanismError(f"a {type(model).__name__} cannot be sent; fit with our own descent")
     header = ModelHeader(total=model.total, cliques=[list(clique) for clique in model.potentials])
     parts = [values.astype(_POTENTIAL).tobytes() for values in model.potentials.values()]
     return header, b"".join(parts)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from aim_core.accounting import parse_rational
-from aim_core.aim import AimSettings, Noise
+from aim_core.aim_terms import AimSettings
+from aim_core.noise_facts import Noise
 from aim_core.schema import Schema
 from aim_core.workload import closure, parse_workload
 from mpc.access import AccessStructure
@@ -133,10 +134,10 @@ def derive(terms: Terms, inputs: PublicInputs) -> Derived:
 
 def build_manifest(derived: Derived, members: Members, expires: dt.datetime) -> Manifest:
     """Return the manifest of a job that nothing is started for from `expires` on."""
-    from aim_core.estimator import make_estimator  # loaded when first needed
+    from aim_core.fitters import make_fitter  # loaded when first needed
 
     terms, settings, inputs = derived.terms, derived.settings, derived.inputs
-    largest = first_sigma2(settings, inputs.workload, derived.noise, make_estimator("numpy"))
+    largest = first_sigma2(settings, inputs.workload, derived.noise, make_fitter("numpy"))
     return Manifest.parse(
         {
             "protocol": PROTOCOL,

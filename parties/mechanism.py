@@ -12,22 +12,13 @@ from typing import Any
 import numpy as np
 
 from aim_core.accounting import parse_rational, rho_from_epsilon_delta
-from aim_core.aim import (
-    AimResult,
-    AimSettings,
-    Answer,
-    Lost,
-    Measure,
-    Noise,
-    Oracle,
-    Request,
-    Select,
-    aim,
-    drive,
-)
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimResult, AimSettings
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import Estimator, Measurement, Model
+from aim_core.estimation_types import Fitter, Measurement, Model
+from aim_core.noise_facts import Noise
+from aim_core.requests import Answer, Lost, Measure, Oracle, Request, Select
 from aim_core.workload import Workload, closure
 from mpc.noise import NoiseCosts, SystemSampler
 
@@ -142,7 +133,7 @@ def environment() -> dict[str, str]:
 
 
 def first_sigma2(
-    settings: AimSettings, workload: Workload, noise: Noise, estimator: Estimator
+    settings: AimSettings, workload: Workload, noise: Noise, estimator: Fitter
 ) -> Fraction:
     """Return the noise variance of the one-way marginals, the largest that a run asks for."""
     request = next(aim(settings, workload, noise, estimator))
@@ -193,13 +184,13 @@ class Stopwatch:
 class TimedEstimator:
     """An estimator that notes the time of its fits under "fit"."""
 
-    def __init__(self, inner: Estimator, watch: Stopwatch) -> None:
+    def __init__(self, inner: Fitter, watch: Stopwatch) -> None:
         self._inner, self._watch = inner, watch
 
     def fit(
         self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
     ) -> Model:
-        """Fit, see `Estimator.fit`."""
+        """Fit, see `Fitter.fit`."""
         started = time.perf_counter()
         try:
             return self._inner.fit(domain, measurements, warm_start)
@@ -255,10 +246,10 @@ def run_mechanism(
     `n_rows` None samples as many rows as the model estimates. Everything in `facts` is a public
     function of what the oracle released.
     """
-    from aim_core.estimator import make_estimator  # loads jax only when asked to
+    from aim_core.fitters import make_fitter  # loads jax only when asked to
 
     watch = Stopwatch()
-    estimator = TimedEstimator(make_estimator(estimator_name), watch)
+    estimator = TimedEstimator(make_fitter(estimator_name), watch)
 
     def observe(request: Request, answer: Answer) -> None:
         emit(_event(request, answer, settings.rho))
@@ -297,7 +288,7 @@ def _facts(result: AimResult, noise: Noise, watch: Stopwatch) -> dict[str, Any]:
             "clique": list(record.clique),
             "sigma": math.sqrt(record.sigma2),
             "true_sigma": noise.true_sigma(record.sigma2),
-            "epsilon": float(record.epsilon),
+            "epsilon": float(record.selection_epsilon),
             "rho_spent": float(record.rho_spent),
             "annealed": record.annealed,
             "n_candidates": record.n_candidates,

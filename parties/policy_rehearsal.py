@@ -12,7 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from aim_core.aim import Answer, Measure, Request, RoundRecord, Select, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import RoundRecord
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement
@@ -20,6 +21,7 @@ from aim_core.junction_tree import hypothetical_cells
 from aim_core.marginals import count_marginals
 from aim_core.mirror_descent import MirrorDescent
 from aim_core.plaintext import PlaintextOracle
+from aim_core.requests import Answer, Measure, Request, Select
 from aim_core.workload import maximal_cliques
 from mpc.job import FRACTION_BITS
 from parties.engine import manifest_noise
@@ -89,7 +91,7 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
     measured = [inputs.domain.n_cells(record.clique) for record in course.rounds]
     return PolicyRehearsal(
         sigma2=first.sigma2,
-        epsilon=select.epsilon,
+        epsilon=select.selection_epsilon,
         rho_oneways=first.rho_used,
         variances=dict(Counter(record.sigma2 for record in course.rounds)),
         n_rows=data.n_rows,

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from aim_core.aim import Oracle
 from aim_core.evaluation import WorkloadErrors, workload_errors
 from aim_core.model_file import load_model, save_model
 from aim_core.plaintext import GrowingOracle, PlaintextOracle
+from aim_core.requests import Oracle
 from aim_core.splits import assign
 from mpc.job import FRACTION_BITS
 from parties.approval import approve

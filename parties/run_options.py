@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 
 from aim_core.accounting import parse_rational
-from aim_core.aim import AimSettings, Noise
+from aim_core.aim_terms import AimSettings
 from aim_core.demo import write_demo
 from aim_core.domain import Clique
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
+from aim_core.noise_facts import Noise
 from aim_core.participation import Participation
 from aim_core.schema import Schema, load_schema
 from aim_core.splits import check_split, parse_kind

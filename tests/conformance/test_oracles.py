@@ -8,11 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from aim_core.aim import AimSettings, Measure, Select, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimSettings
 from aim_core.domain import Domain
-from aim_core.estimator import make_estimator
+from aim_core.fitters import make_fitter
 from aim_core.marginals import count_marginals
 from aim_core.plaintext import PlaintextOracle
+from aim_core.requests import Measure, Select
 from aim_core.scoring import multipliers
 from aim_core.workload import closure, parse_workload
 from mpc.access import AccessStructure
@@ -79,7 +81,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
     settings = AimSettings(Fraction(1, 20), N_MAX, N_MAX, rounds=rounds, seed=5)
 
     def machine():
-        return aim(settings, workload, noise, make_estimator("numpy"))
+        return aim(settings, workload, noise, make_fitter("numpy"))
 
     steps = []
     oracle = PlaintextOracle(DOMAIN, marginals, AllDealers(access), FRACTION_BITS)
@@ -99,7 +101,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
                 f"select-{number}",
                 [place[clique] for clique in request.candidates],
                 request.model_counts,
-                multipliers(request.weights, request.epsilon, FRACTION_BITS),
+                multipliers(request.weights, request.selection_epsilon, FRACTION_BITS),
                 request.biases,
             )
         chosen = [place[clique] for clique in request.cliques]

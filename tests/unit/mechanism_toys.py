@@ -1,4 +1,4 @@
-"""A small estimator and noise sources that tests of the mechanism share."""
+"""Small fitters and samplers that tests of the mechanism share."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class DenseModel:
         return np.stack(np.unravel_index(flat, self.domain.sizes), axis=1)
 
 
-class FittingEstimator:
+class ProportionalFitter:
     """Iterative proportional fitting of every measurement, exact where they are consistent."""
 
     def __init__(self, n_sweeps=60):
@@ -57,7 +57,7 @@ class FittingEstimator:
         return (cells.reshape(domain.sizes) * factor.reshape(shape)).reshape(-1)
 
 
-class UniformEstimator:
+class UniformFitter:
     """A model that no measurement moves."""
 
     def __init__(self, total=100.0):

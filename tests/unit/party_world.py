@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aim_core.aim import Noise
+from aim_core.noise_facts import Noise
 from aim_core.schema import schema_from_dict
 from mpc.errors import MpcError
 from parties.certificates import Identity, make_identity

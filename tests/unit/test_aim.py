@@ -13,17 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mechanism_toys import (
     TOY,
-    FittingEstimator,
     NoNoise,
+    ProportionalFitter,
     SeededNoise,
-    UniformEstimator,
+    UniformFitter,
 )
 
-from aim_core.aim import AimSettings, Measure, Noise, Select, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimSettings
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
 from aim_core.marginals import project
+from aim_core.noise_facts import Noise
 from aim_core.plaintext import PlaintextOracle
+from aim_core.requests import Measure, Select
 from aim_core.workload import Workload, parse_workload
 
 RHO = Fraction(1, 8)
@@ -54,19 +57,19 @@ class Recorder:
 
 def cost(request, noise):
     if isinstance(request, Select):
-        return noise.select_rho(request.epsilon)
+        return noise.select_rho(request.selection_epsilon)
     return len(request.cliques) * noise.measure_rho(request.sigma2)
 
 
 def test_requests_come_in_the_papers_order_with_the_papers_noise():
     oracle = Recorder(TOY)
-    result = drive(aim(setup(), PAIRS, EXACT, FittingEstimator(1)), oracle)
+    result = drive(aim(setup(), PAIRS, EXACT, ProportionalFitter(1)), oracle)
     first, *others = oracle.requests
     assert isinstance(first, Measure)
     assert first.cliques == (("a",), ("b",), ("c",))
     n_rounds = 16 * len(TOY)
     assert float(first.sigma2) == pytest.approx(float(n_rounds / (2 * Fraction(9, 10) * RHO)))
-    assert float(others[0].epsilon) ** 2 == pytest.approx(float(8 * RHO / 10 / n_rounds))
+    assert float(others[0].selection_epsilon) ** 2 == pytest.approx(float(8 * RHO / 10 / n_rounds))
     assert result.rho_initial == 3 * EXACT.measure_rho(first.sigma2) == first.rho_used
     for number, (select, measure) in enumerate(zip(others[::2], others[1::2], strict=True), 1):
         assert isinstance(select, Select)
@@ -90,7 +93,7 @@ def test_requests_come_in_the_papers_order_with_the_papers_noise():
 def test_never_overspends_and_spends_all(rho, rounds, eta, slack, seed):
     noise = Noise(gumbel_eta=eta, measure_slack=slack)
     oracle = Recorder(TOY, seed)
-    run = aim(setup(rho=rho, rounds=rounds), PAIRS, noise, FittingEstimator(1))
+    run = aim(setup(rho=rho, rounds=rounds), PAIRS, noise, ProportionalFitter(1))
     result = drive(run, oracle)
     spent = Fraction(0)
     for request in oracle.requests:
@@ -104,34 +107,34 @@ def test_never_overspends_and_spends_all(rho, rounds, eta, slack, seed):
 @pytest.mark.parametrize("rounds", [1, 2, 10])
 def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds):
     oracle = Recorder(TOY)
-    result = drive(aim(setup(rounds=rounds), PAIRS, EXACT, UniformEstimator()), oracle)
+    result = drive(aim(setup(rounds=rounds), PAIRS, EXACT, UniformFitter()), oracle)
     sigma2 = (rounds + 3) / (2 * Fraction(9, 10) * RHO)
     assert len(result.rounds) == rounds
     assert float(oracle.requests[0].sigma2) == pytest.approx(float(sigma2))
     assert not any(record.annealed for record in result.rounds)
     for record in result.rounds[:-1]:
         assert record.sigma2 == oracle.requests[0].sigma2
-        assert float(record.epsilon) ** 2 == pytest.approx(float(8 * RHO / 10 / rounds))
+        assert float(record.selection_epsilon) ** 2 == pytest.approx(float(8 * RHO / 10 / rounds))
 
 
 def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon():
-    result = drive(aim(setup(), PAIRS, EXACT, UniformEstimator()), Recorder(TOY))
+    result = drive(aim(setup(), PAIRS, EXACT, UniformFitter()), Recorder(TOY))
     rounds = result.rounds
     assert len(rounds) >= 3
     for now, following in itertools.pairwise(rounds[:-1]):
         assert now.annealed
         assert following.sigma2 == now.sigma2 / 4
-        assert following.epsilon == 2 * now.epsilon
+        assert following.selection_epsilon == 2 * now.selection_epsilon
     assert not rounds[-1].annealed
 
 
 def test_wider_noise_than_central_enters_bias_variance_and_anneal_test():
     wide = Noise(variance_factor=Fraction(4))
     plain, doubled = Recorder(TOY), Recorder(TOY)
-    drive(aim(setup(rounds=1), PAIRS, EXACT, FittingEstimator()), plain)
-    result = drive(aim(setup(rounds=1), PAIRS, wide, FittingEstimator()), doubled)
+    drive(aim(setup(rounds=1), PAIRS, EXACT, ProportionalFitter()), plain)
+    result = drive(aim(setup(rounds=1), PAIRS, wide, ProportionalFitter()), doubled)
     one, two = plain.requests[1], doubled.requests[1]
-    assert one.epsilon == two.epsilon
+    assert one.selection_epsilon == two.selection_epsilon
     for bias, bias_wide, clique in zip(one.biases, two.biases, one.candidates, strict=True):
         sigma = float(plain.requests[2].sigma2) ** 0.5
         assert bias == round((2 / np.pi) ** 0.5 * sigma * TOY.n_cells(clique))
@@ -142,7 +145,7 @@ def test_wider_noise_than_central_enters_bias_variance_and_anneal_test():
 def test_variance_stays_where_the_noise_is_proved():
     noise = Noise(measure_slack=Fraction(1, 10**12), sigma2_min=Fraction(16))
     oracle = Recorder(TOY)
-    result = drive(aim(setup(rho=Fraction(5)), PAIRS, noise, UniformEstimator()), oracle)
+    result = drive(aim(setup(rho=Fraction(5)), PAIRS, noise, UniformFitter()), oracle)
     assert min(record.sigma2 for record in result.rounds) == 16
     assert result.rho_spent <= 5
     with pytest.raises(MechanismError, match="no proof"):
@@ -154,7 +157,7 @@ def test_the_model_may_grow_with_the_budget_spent():
     workload = parse_workload("3way", domain)
     oracle = Recorder(domain)
     limit = 11_000 * 8 / 2**20
-    run = aim(setup(max_model_mb=limit, rounds=50), workload, EXACT, UniformEstimator())
+    run = aim(setup(max_model_mb=limit, rounds=50), workload, EXACT, UniformFitter())
     drive(run, oracle)
     selects = [request for request in oracle.requests if isinstance(request, Select)]
     for select in selects:
@@ -165,14 +168,14 @@ def test_the_model_may_grow_with_the_budget_spent():
 
 def test_a_model_that_may_not_grow_keeps_what_is_measured():
     oracle = Recorder(TOY)
-    drive(aim(setup(max_model_mb=1e-9, rounds=2), PAIRS, EXACT, UniformEstimator()), oracle)
+    drive(aim(setup(max_model_mb=1e-9, rounds=2), PAIRS, EXACT, UniformFitter()), oracle)
     assert oracle.requests[1].candidates == (("a",), ("b",), ("c",))
 
 
 @pytest.mark.parametrize("total", [1.0, 999.7, 1000.0, 5e6])
 def test_model_counts_are_valid_for_the_compute_parties(total):
     oracle = Recorder(TOY)
-    drive(aim(setup(rounds=5), PAIRS, EXACT, UniformEstimator(total)), oracle)
+    drive(aim(setup(rounds=5), PAIRS, EXACT, UniformFitter(total)), oracle)
     for request in oracle.requests:
         if isinstance(request, Select):
             for counts, clique in zip(request.model_counts, request.candidates, strict=True):
@@ -186,7 +189,7 @@ def test_model_counts_are_valid_for_the_compute_parties(total):
 def test_attributes_outside_the_workload_are_never_asked_for():
     workload = Workload(TOY, (("a", "b"),))
     oracle = Recorder(TOY)
-    drive(aim(setup(), workload, EXACT, UniformEstimator()), oracle)
+    drive(aim(setup(), workload, EXACT, UniformFitter()), oracle)
     asked = [r.cliques if isinstance(r, Measure) else r.candidates for r in oracle.requests]
     assert not any("c" in clique for cliques in asked for clique in cliques)
 
@@ -194,13 +197,15 @@ def test_attributes_outside_the_workload_are_never_asked_for():
 @pytest.mark.parametrize("domain", [Domain(("x",), (4,)), Domain(("x", "y"), (4, 1))])
 def test_tiny_domains_work(domain):
     oracle = Recorder(domain)
-    result = drive(aim(setup(), parse_workload("3way", domain), EXACT, FittingEstimator()), oracle)
+    result = drive(
+        aim(setup(), parse_workload("3way", domain), EXACT, ProportionalFitter()), oracle
+    )
     assert result.rho_spent >= RHO * (1 - Fraction(1, 2**30))
 
 
 @pytest.mark.parametrize("answer", [-1, 6, None, "0", [0]])
 def test_a_selection_needs_an_index(answer):
-    run = aim(setup(), PAIRS, EXACT, FittingEstimator())
+    run = aim(setup(), PAIRS, EXACT, ProportionalFitter())
     oracle = Recorder(TOY)
     select = run.send(oracle.measure(next(run)))
     assert len(select.candidates) == 6
@@ -219,7 +224,7 @@ def test_a_selection_needs_an_index(answer):
     ],
 )
 def test_a_measurement_needs_the_marginals_asked_for(answer):
-    run = aim(setup(), PAIRS, EXACT, FittingEstimator())
+    run = aim(setup(), PAIRS, EXACT, ProportionalFitter())
     next(run)
     with pytest.raises(MechanismError, match="not the int64"):
         run.send(answer)
@@ -246,7 +251,7 @@ def test_settings_out_of_range_are_refused(changes):
 @pytest.mark.parametrize("noise", [Noise(gumbel_eta=Fraction(1)), Noise(measure_slack=Fraction(1))])
 def test_a_budget_too_small_for_the_noise_is_refused_before_any_request(noise):
     with pytest.raises(MechanismError, match="too small"):
-        next(aim(setup(), PAIRS, noise, FittingEstimator()))
+        next(aim(setup(), PAIRS, noise, ProportionalFitter()))
 
 
 def skewed_table():
@@ -260,7 +265,7 @@ def test_without_noise_the_workload_is_recovered():
     bound = int(counts.sum())
     chosen = setup(rounds=6, rho=Fraction(1000), n_max=bound, y_max=bound)
     seen = []
-    run = aim(chosen, parse_workload("3way", TOY), EXACT, FittingEstimator())
+    run = aim(chosen, parse_workload("3way", TOY), EXACT, ProportionalFitter())
     result = drive(run, oracle, lambda request, answer: seen.append((request, answer)))
     for clique in PAIRS.cliques:
         exact = project(counts, TOY, TOY.attributes, clique)
@@ -272,7 +277,7 @@ def test_without_noise_the_workload_is_recovered():
 def digest_of_a_run():
     oracle = PlaintextOracle(TOY, {TOY.attributes: skewed_table()}, SeededNoise(3), 20)
     seen = []
-    run = aim(setup(seed=7), PAIRS, EXACT, FittingEstimator(2))
+    run = aim(setup(seed=7), PAIRS, EXACT, ProportionalFitter(2))
     drive(run, oracle, lambda request, answer: seen.append((request, answer)))
     parts = []
     for request, answer in seen:

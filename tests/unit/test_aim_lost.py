@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mechanism_toys import TOY, FittingEstimator
+from mechanism_toys import TOY, ProportionalFitter
 
-from aim_core.aim import AimSettings, Lost, Measure, Noise, Select, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimSettings
 from aim_core.errors import BudgetExceeded
+from aim_core.noise_facts import Noise
+from aim_core.requests import Lost, Measure, Select
 from aim_core.workload import parse_workload
 
 RHO = Fraction(1, 8)
@@ -44,13 +47,13 @@ class Flaky:
 def run(lost=(), **changes):
     settings = AimSettings(**{"rho": RHO, "n_max": 1000, "y_max": 1000, **changes})
     oracle = Flaky(lost)
-    result = drive(aim(settings, PAIRS, NOISE, FittingEstimator(1)), oracle)
+    result = drive(aim(settings, PAIRS, NOISE, ProportionalFitter(1)), oracle)
     return result, oracle.requests
 
 
 def cost(request):
     if isinstance(request, Select):
-        return NOISE.select_rho(request.epsilon)
+        return NOISE.select_rho(request.selection_epsilon)
     return len(request.cliques) * NOISE.measure_rho(request.sigma2)
 
 
@@ -78,7 +81,7 @@ def test_a_lost_selection_is_made_again_with_the_same_noise():
     _, requests = run({1}, rounds=6)
     first, again = requests[1:3]
     assert (again.round, again.attempt) == (1, 2)
-    assert again.epsilon == first.epsilon
+    assert again.selection_epsilon == first.selection_epsilon
     assert again.candidates == first.candidates
     assert again.rho_used - first.rho_used == cost(first)
     assert requests[3].attempt == 1

@@ -6,8 +6,8 @@ import pytest
 from aim_core.domain import Domain
 from aim_core.errors import TableError, WorkloadError
 from aim_core.evaluation import negative_log_likelihood, triples_outside, workload_errors
-from aim_core.inference import calibrate
 from aim_core.marginals import count_marginals
+from aim_core.tree_model import calibrate
 from aim_core.workload import Workload, parse_workload
 
 DOMAIN = Domain(("x", "y"), (2, 2))

@@ -4,23 +4,23 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from mechanism_toys import TOY, FittingEstimator, UniformEstimator
+from mechanism_toys import TOY, ProportionalFitter, UniformFitter
 
 from aim_core.accounting import rho_from_epsilon_delta
-from aim_core.aim import Noise
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement
-from aim_core.flaim import (
-    SHARE_BITS,
-    Choose,
-    Collect,
+from aim_core.flaim_requests import Choose, Collect
+from aim_core.flaim_server import flaim
+from aim_core.flaim_terms import (
+    PROPORTION_BITS,
     FlaimSettings,
     Variant,
-    flaim,
+    VariantPlan,
     schedule,
-    to_shares,
+    to_proportions,
 )
+from aim_core.noise_facts import Noise
 from aim_core.participation import Participation
 from aim_core.population import GroupMeasurement
 from aim_core.workload import parse_workload
@@ -42,9 +42,9 @@ class World:
     def __init__(self, choose=lambda request, holder: range(request.n_steps), closed=()):
         self.choose, self.closed, self.requests = choose, closed, []
 
-    def run(self, settings, workload=PAIRS, noise=EXACT, estimator=None):
+    def run(self, settings, workload=PAIRS, noise=EXACT, fitter=None):
         self.domain = workload.domain
-        server = flaim(settings, workload, noise, estimator or FittingEstimator(2))
+        server = flaim(settings, workload, noise, fitter or ProportionalFitter(2))
         request = next(server)
         try:
             while True:
@@ -86,7 +86,7 @@ def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma
     found = schedule(setup(variant, rho=rho, rounds=10), 14, EXACT)
     assert float(found.sigma2) ** 0.5 == pytest.approx(sigma, rel=3e-3)
     if step is not None:
-        assert float(found.epsilon) == pytest.approx(step, abs=5e-5)
+        assert float(found.selection_epsilon) == pytest.approx(step, abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,34 @@ def test_schedules_by_hand(variant, n_measured, alpha):
     assert float(found.sigma2) == pytest.approx(n_measured / float(2 * alpha / 8))
     if variant.holders_choose:
         assert found.n_chosen == 10
-        assert float(found.epsilon) ** 2 == pytest.approx(8 * 0.1 / 8 / 10)
+        assert float(found.selection_epsilon) ** 2 == pytest.approx(8 * 0.1 / 8 / 10)
     else:
-        assert found.epsilon is None
+        assert found.selection_epsilon is None
         assert found.n_chosen == 0
-    chosen = 0 if found.epsilon is None else found.n_chosen * EXACT.select_rho(found.epsilon)
-    spent = found.n_measured * EXACT.measure_rho(found.sigma2) + chosen
+    spent = found.n_measured * EXACT.measure_rho(found.sigma2)
+    if found.selection_epsilon is not None:
+        spent += found.n_chosen * EXACT.select_rho(found.selection_epsilon)
     assert settings.rho * (1 - Fraction(1, 10**9)) < spent <= settings.rho
+
+
+@pytest.mark.parametrize(
+    ("variant", "oneways", "choices"),
+    [
+        (Variant.NAIVE, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.ORACLE, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.PRIVATE, [3, 3, 3, 0], [0, 2, 2, 2]),
+        (Variant.RANDOM, [3, 0, 0, 0], [0, 2, 2, 2]),
+        (Variant.ONEWAY, [3, 0, 3, 3], [0, 0, 0, 0]),
+    ],
+)
+def test_a_plan_says_what_each_round_measures(
+    variant: Variant, oneways: list[int], choices: list[int]
+) -> None:
+    plan = VariantPlan(setup(variant, rounds=3, local_steps=2), 3)
+    assert [plan.oneways_in(number) for number in range(4)] == oneways
+    assert [plan.choices_in(number) for number in range(4)] == choices
+    assert plan.n_measured == sum(oneways) + sum(choices)
+    assert plan.n_chosen == (sum(choices) if variant.holders_choose else 0)
 
 
 @pytest.mark.parametrize("variant", list(Variant))
@@ -123,8 +144,8 @@ def test_a_run_spends_its_schedule_and_no_more(variant, steps):
     result = world.run(settings)
     found = result.schedule
     due = found.n_measured * EXACT.measure_rho(found.sigma2)
-    if found.epsilon is not None:
-        due += found.n_chosen * EXACT.select_rho(found.epsilon)
+    if found.selection_epsilon is not None:
+        due += found.n_chosen * EXACT.select_rho(found.selection_epsilon)
     assert result.rho_spent == due <= settings.rho
     assert [record.rho_spent for record in result.rounds] == sorted(
         record.rho_spent for record in result.rounds
@@ -166,8 +187,8 @@ def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them()
     for ask, collect in zip(world.of(Choose), world.of(Collect)[1:], strict=True):
         assert ask.holders == some.sampled(ask.round) == collect.holders
         for slot in collect.slots:
-            place = ask.candidates.index(slot.clique)
-            chose = {h for h in ask.holders if h % len(ask.candidates) == place}
+            index = ask.candidates.index(slot.clique)
+            chose = {h for h in ask.holders if h % len(ask.candidates) == index}
             assert slot.holders == chose
 
 
@@ -183,14 +204,14 @@ def test_random_cliques_are_a_public_draw():
 
 
 def test_groups_are_brought_to_one_population():
-    class Keeping(FittingEstimator):
+    class Keeping(ProportionalFitter):
         def fit(self, domain, measurements, warm_start):
             self.seen = measurements
-            return UniformEstimator().fit(domain, measurements, warm_start)
+            return UniformFitter().fit(domain, measurements, warm_start)
 
     estimator = Keeping()
     world = World(lambda request, holder: [min(holder, 1)])
-    world.run(setup(Variant.NAIVE, rounds=1, rho=Fraction(100)), estimator=estimator)
+    world.run(setup(Variant.NAIVE, rounds=1, rho=Fraction(100)), fitter=estimator)
     # every marginal counts 10 a cell and holder; holders 0 and 1 to 3 chose different cliques
     totals = {m.clique: m.values.sum() for m in estimator.seen[3:]}
     assert len(totals) == 2
@@ -206,7 +227,7 @@ def test_slots_that_stayed_closed_are_charged_and_left_out():
     assert ("a",) not in opened
     world = World(closed={("a",)})
     world.run(setup(Variant.PRIVATE))
-    assert np.array_equal(world.of(Choose)[0].oneways["a",], np.full(2, 2 ** (SHARE_BITS - 1)))
+    assert np.array_equal(world.of(Choose)[0].oneways["a",], np.full(2, 2 ** (PROPORTION_BITS - 1)))
 
 
 def test_the_model_never_outgrows_its_limit():
@@ -215,7 +236,7 @@ def test_the_model_never_outgrows_its_limit():
     world = World(lambda request, holder: [len(request.candidates) - 1 - holder])
     # two 3-way marginals make 16,000 cells, 0.12 MB; with a third all four attributes are joined
     result = world.run(
-        setup(Variant.NAIVE, rounds=1, max_model_mb=0.13), workload, estimator=UniformEstimator()
+        setup(Variant.NAIVE, rounds=1, max_model_mb=0.13), workload, fitter=UniformFitter()
     )
     wide = [clique for clique, _ in result.rounds[1].opened if len(clique) == 3]
     assert len(wide) == 2
@@ -224,10 +245,10 @@ def test_the_model_never_outgrows_its_limit():
 
 def test_shares_are_whole_and_add_up():
     for values in ([0.0, 0.0, 0.0], [-5.0, 1.0, 3.0], [1e-9, 1e9, 1.0], np.arange(1000.0)):
-        shares = to_shares(np.asarray(values))
-        assert shares.sum() == 2**SHARE_BITS
+        shares = to_proportions(np.asarray(values))
+        assert shares.sum() == 2**PROPORTION_BITS
         assert shares.min() >= 0
-    assert to_shares(np.array([-5.0, 1.0, 3.0])).tolist() == [0, 2**30, 3 * 2**30]
+    assert to_proportions(np.array([-5.0, 1.0, 3.0])).tolist() == [0, 2**30, 3 * 2**30]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from mechanism_toys import TOY, NoNoise, SeededNoise
 
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError, TableError
-from aim_core.flaim import SHARE_BITS, to_shares
 from aim_core.flaim_holder import FlaimHolder, Question, model_references
+from aim_core.flaim_terms import PROPORTION_BITS, to_proportions
 from aim_core.scoring import multipliers
 
 BITS = 16
-UNIT = 2**SHARE_BITS
+UNIT = 2**PROPORTION_BITS
 SMALL = Domain(("a", "b"), (2, 2))
 CANDIDATES = (("a",), ("a", "b"))
 
@@ -25,10 +25,10 @@ def question(**changes):
     defaults = {
         "candidates": CANDIDATES,
         "weights": (1, 2),
-        "epsilon": Fraction(1),
+        "selection_epsilon": Fraction(1),
         "biases": (0, 0),
         "n_steps": 1,
-        "references": (to_shares(np.array([1.0, 1.0])), to_shares(np.ones(4))),
+        "references": (to_proportions(np.array([1.0, 1.0])), to_proportions(np.ones(4))),
     }
     return Question(**{**defaults, **changes})
 
@@ -51,20 +51,23 @@ def test_scores_by_hand():
 
 def test_the_private_correction_by_hand():
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
-    oneways = {("a",): to_shares(np.array([1.0, 1.0])), ("b",): to_shares(np.array([3.0, 1.0]))}
+    oneways = {
+        ("a",): to_proportions(np.array([1.0, 1.0])),
+        ("b",): to_proportions(np.array([3.0, 1.0])),
+    }
     asked = question(oneways=oneways)
     # tau: |(3, 1) - (2, 2)| = 2 for a and |(2, 2) - (3, 1)| = 2 for b; the mean over ab is 2
     assert four.heterogeneity(("a",), asked) == 2 * UNIT
     assert four.heterogeneity(("a", "b"), asked) == 2 * UNIT
     assert four.scores(asked, BITS) == [0, 0]
     # with tau the sensitivity doubles, so the multipliers halve
-    uneven = question(oneways={**oneways, ("b",): to_shares(np.array([1.0, 1.0]))})
+    uneven = question(oneways={**oneways, ("b",): to_proportions(np.array([1.0, 1.0]))})
     assert four.scores(uneven, BITS) == [0, 2**16 / 4 * (2 - 1)]
 
 
 def test_the_oracle_correction_by_hand():
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
-    truths = {("a",): to_shares(np.array([3.0, 1.0])), ("a", "b"): to_shares(np.ones(4))}
+    truths = {("a",): to_proportions(np.array([3.0, 1.0])), ("a", "b"): to_proportions(np.ones(4))}
     asked = question(truths=truths)
     # as all holders together in a, 2 counts away in ab
     assert four.scores(asked, BITS) == [2**16 / 8 * 2, 0]
@@ -75,8 +78,8 @@ def test_sparse_distances_are_the_dense_ones():
     rows = np.stack([generator.integers(0, size, 50) for size in TOY.sizes], axis=1)
     some = holder(rows, TOY)
     for clique in (("a",), ("b", "c"), ("a", "b", "c")):
-        reference = to_shares(generator.random(TOY.n_cells(clique)))
-        dense = np.abs((some.marginal(clique) << SHARE_BITS) - 50 * reference).sum()
+        reference = to_proportions(generator.random(TOY.n_cells(clique)))
+        dense = np.abs((some.marginal(clique) << PROPORTION_BITS) - 50 * reference).sum()
         assert some.distance(clique, reference) == dense
 
 
@@ -94,10 +97,10 @@ def test_a_record_moves_scores_by_the_sensitivity_at_most(tau):
     generator = np.random.default_rng(2)
     largest = 0
     for _ in range(20):
-        references = tuple(to_shares(generator.random(n) ** 4) for n in (2, 4))
-        oneways = {(name,): to_shares(generator.random(2) ** 4) for name in "ab"}
+        references = tuple(to_proportions(generator.random(n) ** 4) for n in (2, 4))
+        oneways = {(name,): to_proportions(generator.random(2) ** 4) for name in "ab"}
         truths = dict(
-            zip(CANDIDATES, (to_shares(generator.random(n) ** 4) for n in (2, 4)), strict=True)
+            zip(CANDIDATES, (to_proportions(generator.random(n) ** 4) for n in (2, 4)), strict=True)
         )
         extra = {"oneways": oneways, "truths": truths}
         asked = question(
@@ -118,7 +121,7 @@ def test_a_record_moves_scores_by_the_sensitivity_at_most(tau):
 def test_without_doubling_the_sensitivity_the_bound_would_be_broken():
     """The negative control: with tau, the undoubled multipliers let scores move by more."""
     full = multipliers((2,), Fraction(1), BITS)[0]
-    reference, oneway = to_shares(np.array([1.0, 0.0])), to_shares(np.array([0.0, 1.0]))
+    reference, oneway = to_proportions(np.array([1.0, 0.0])), to_proportions(np.array([0.0, 1.0]))
     asked = question(candidates=(("a",),), weights=(2,), biases=(0,), references=(reference,))
     moved = []
     for rows in ([[1, 0], [1, 0]], [[1, 0]]):
@@ -130,7 +133,7 @@ def test_without_doubling_the_sensitivity_the_bound_would_be_broken():
 
 def test_recounting_n_k_would_double_the_sensitivity():
     """Why the neighbouring relation keeps n_k: dividing by a changed n_k moves everything."""
-    reference = to_shares(np.array([1.0, 0.0]))
+    reference = to_proportions(np.array([1.0, 0.0]))
     far = holder([[1, 0], [1, 0]]).distance(("a",), reference)
     near = holder([[1, 0]]).distance(("a",), reference)
     assert far - near == 2 * UNIT

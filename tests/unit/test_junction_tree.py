@@ -18,7 +18,7 @@ from aim_core.junction_tree import (
     mask_of,
     maximal_masks,
     model_cells,
-    places_of,
+    positions_of,
 )
 
 SIZES = (2, 3, 4, 2, 5, 3, 2, 6)
@@ -30,7 +30,7 @@ cliques = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4).map(sorted).
 def test_tree_holds_every_clique_and_has_the_running_intersection_property(measured):
     masks = [mask_of(DOMAIN.positions(clique)) for clique in measured]
     tree = build_tree(SIZES, masks)
-    for mask in [*masks, *(1 << place for place in range(len(SIZES)))]:
+    for mask in [*masks, *(1 << position for position in range(len(SIZES)))]:
         assert any(mask & ~clique == 0 for clique in tree.cliques)
     graph = nx.Graph()
     graph.add_nodes_from(range(len(tree.cliques)))
@@ -38,8 +38,8 @@ def test_tree_holds_every_clique_and_has_the_running_intersection_property(measu
         graph.add_edge(edge.parent, edge.child)
         assert edge.separator == tree.cliques[edge.parent] & tree.cliques[edge.child] != 0
     assert nx.is_forest(graph)
-    for place in range(len(SIZES)):
-        holders = [i for i, clique in enumerate(tree.cliques) if clique >> place & 1]
+    for position in range(len(SIZES)):
+        holders = [i for i, clique in enumerate(tree.cliques) if clique >> position & 1]
         assert nx.is_connected(graph.subgraph(holders))
     assert len(maximal_masks(tree.cliques)) == len(tree.cliques)
 
@@ -74,8 +74,8 @@ def test_unknown_attribute_is_refused():
         hypothetical_cells(DOMAIN, [], [("nope",)])
 
 
-def test_masks_and_places_are_inverse():
-    assert places_of(mask_of((0, 3, 70))) == (0, 3, 70)
+def test_masks_and_positions_are_inverse():
+    assert positions_of(mask_of((0, 3, 70))) == (0, 3, 70)
 
 
 def test_maximal_masks_drop_subsets_and_doubles():

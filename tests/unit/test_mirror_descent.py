@@ -4,11 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from aim_core.contraction import spread
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError, WorkloadError
 from aim_core.estimation_types import Measurement, estimate_total
-from aim_core.inference import calibrate, spread
-from aim_core.mirror_descent import Descent, MirrorDescent, Network, Objective
+from aim_core.factor_network import FactorNetwork
+from aim_core.mirror_descent import Descent, MirrorDescent
+from aim_core.objective import Objective
+from aim_core.tree_model import calibrate
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 3, 5, 2))
 MEASURED = [("a",), ("b",), ("f",), ("a", "b"), ("b", "c", "d"), ("c", "d", "e"), ("a", "e")]
@@ -55,7 +58,7 @@ def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed):
     generator = np.random.default_rng(seed)
     potentials = {name: generator.normal(0, 2, DOMAIN.n_cells(name)) for name in names}
     tables = [np.exp(potentials[name]).reshape(DOMAIN.shape(name)) for name in names]
-    network = Network(DOMAIN.sizes, [DOMAIN.positions(name) for name in names], range(6))
+    network = FactorNetwork(DOMAIN.sizes, [DOMAIN.positions(name) for name in names], range(6))
     marginals = [np.empty_like(table) for table in tables]
     assert network.beliefs(tables, 77.0, marginals)
     expected = calibrate(DOMAIN, potentials, 77.0).marginals(names)
@@ -65,7 +68,7 @@ def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed):
 
 def test_network_tells_when_all_mass_is_gone():
     tables = [np.array([1.0, 0.0]), np.array([[0.0], [1.0]])]
-    network = Network((2, 1), [(0,), (0, 1)], (0, 1))
+    network = FactorNetwork((2, 1), [(0,), (0, 1)], (0, 1))
     assert not network.beliefs(tables, 1.0, [np.empty(2), np.empty((2, 1))])
 
 

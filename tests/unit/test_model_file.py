@@ -5,8 +5,8 @@ import pytest
 
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
-from aim_core.inference import calibrate
 from aim_core.model_file import load_model, save_model
+from aim_core.tree_model import calibrate
 
 DOMAIN = Domain(("a", "b", "c"), (2, 3, 4))
 

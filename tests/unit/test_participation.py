@@ -1,5 +1,6 @@
 """Poisson participation from a public seed."""
 
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -29,6 +30,15 @@ def test_who_has_joined_stays():
     for r in range(1, 20):
         assert some.present(r) == some.present(r - 1) | some.sampled(r)
     assert some.present(300) == frozenset(range(50))
+
+
+def test_growth_is_that_of_the_holders_who_have_joined() -> None:
+    some = Participation(50, Fraction(1, 10), 0)
+    sizes = [len(some.present(number)) for number in range(4)]
+    assert [some.growth(number) for number in (1, 2, 3)] == [
+        after / before for before, after in itertools.pairwise(sizes)
+    ]
+    assert EVERYBODY.growth(7) == 1.0
 
 
 def test_a_round_is_never_empty():

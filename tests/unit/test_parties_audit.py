@@ -14,7 +14,8 @@ import pytest
 from finished_run import finished_run
 from typer.testing import CliRunner
 
-from aim_core import aim
+from aim_core import requests
+from aim_core.aim import aim, drive
 from aim_core.errors import BudgetExceeded
 from aim_core.mirror_descent import MirrorDescent
 from parties.audit import Audit, audit
@@ -359,9 +360,9 @@ class Simulated:
         self.write(LoadedLine(cost={}))
         self.generator = np.random.default_rng(3)
         settings = aim_settings(self.manifest, len(uploads))
-        run = aim.aim(settings, self.inputs.workload, self.noise, MirrorDescent())
+        run = aim(settings, self.inputs.workload, self.noise, MirrorDescent())
         with contextlib.suppress(BudgetExceeded):
-            aim.drive(run, self)
+            drive(run, self)
             self.write(FinishLine(rho_spent=str(self.spent), ledger=self.head))
         for transcript in self.parties:
             transcript.close()
@@ -389,14 +390,18 @@ class Simulated:
                 )
         return lost
 
-    def select(self, request: aim.Select) -> int | aim.Lost:
+    def select(self, request: requests.Select) -> int | requests.Lost:
         n = len(request.candidates)
-        rho, delta = self.noise.select_rho(request.epsilon), n * self.budget.per_candidate
-        facts = {"biases": list(request.biases), "selection_epsilon": str(request.epsilon)}
+        rho, delta = self.noise.select_rho(request.selection_epsilon), n * self.budget.per_candidate
+        epsilon = str(request.selection_epsilon)
+        facts = {"biases": list(request.biases), "selection_epsilon": epsilon}
+            "biases": list(request.biases),
+            "selection_epsilon": str(request.selection_epsilon),
+        }
         counts = counts_digest(request.model_counts)
         if self.charged(SelectLine, request, request.candidates, rho, delta, model_counts=counts,
                         **facts):  # fmt: skip
-            return aim.Lost()
+            return requests.Lost()
         index = int(self.generator.integers(n))
         clique = list(request.candidates[index])
         self.write(
@@ -406,14 +411,14 @@ class Simulated:
         )
         return index
 
-    def measure(self, request: aim.Measure) -> list[np.ndarray] | aim.Lost:
+    def measure(self, request: requests.Measure) -> list[np.ndarray] | requests.Lost:
         n = len(request.cliques)
         rho = n * self.noise.measure_rho(request.sigma2)
         delta = n * self.budget.per_marginal
         if self.charged(
             MeasureLine, request, request.cliques, rho, delta, sigma2=str(request.sigma2)
         ):
-            return aim.Lost()
+            return requests.Lost()
         sizes = [self.inputs.domain.n_cells(clique) for clique in request.cliques]
         answer = [self.generator.integers(0, 4000 // size + 1, size) for size in sizes]
         self.write(

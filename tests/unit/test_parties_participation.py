@@ -10,11 +10,14 @@ import pytest
 from mechanism_toys import TOY, NoNoise
 from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
-from aim_core.aim import AimSettings, Measure, Noise, Select, aim, drive
+from aim_core.aim import aim, drive
+from aim_core.aim_terms import AimSettings
 from aim_core.marginals import count_marginals
 from aim_core.mirror_descent import MirrorDescent
+from aim_core.noise_facts import Noise
 from aim_core.participation import Participation
 from aim_core.plaintext import GrowingOracle, PlaintextOracle
+from aim_core.requests import Measure, Select
 from aim_core.workload import closure, maximal_cliques, parse_workload
 from parties.estimator import aim_settings
 from parties.manifest import Manifest, participation

@@ -8,17 +8,17 @@ import pytest
 from mechanism_toys import TOY, NoNoise, SeededNoise
 from scipy import stats
 
-from aim_core.aim import Measure, Select
 from aim_core.errors import MechanismError, WorkloadError
 from aim_core.marginals import project
 from aim_core.plaintext import PlaintextOracle
+from aim_core.requests import Measure, Select
 
 COUNTS = np.arange(12, dtype=np.int64)
 ONEWAYS = (("a",), ("b",), ("c",))
 
 
-def oracle(noise_source, fraction_bits=20):
-    return PlaintextOracle(TOY, {TOY.attributes: COUNTS}, noise_source, fraction_bits)
+def oracle(sampler, fraction_bits=20):
+    return PlaintextOracle(TOY, {TOY.attributes: COUNTS}, sampler, fraction_bits)
 
 
 def select(candidates, distances, *, weights=None, biases=None, epsilon=Fraction(1)):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aim_core.contraction import Contraction, spread, sum_onto
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError, TableError, WorkloadError
-from aim_core.inference import Contraction, calibrate, spread, sum_onto
 from aim_core.junction_tree import CellCounts, mask_of
+from aim_core.tree_model import calibrate
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 2, 3, 2))
 EVERY_CLIQUE = [c for n in range(7) for c in itertools.combinations(DOMAIN.attributes, n)]

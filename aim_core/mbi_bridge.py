@@ -1,12 +1,10 @@
-"""The choice of estimator, and the bridge to mbi (Private-PGM): the only importer of mbi and jax.
+"""The bridge to mbi (Private-PGM): the only importer of mbi and jax.
 
-`make_estimator("numpy")` is the project's own and never loads jax. `make_estimator("mbi")` is the
-reference. In the other direction `NumpyMirrorDescent` offers ours to users of mbi, with mbi's
-types: Domain, LinearMeasurement, CliqueVector, Factor and Dataset.
+`MbiFitter` fits with mbi, the reference. In the other direction `NumpyMirrorDescent` offers our
+descent to users of mbi, with mbi's types: Domain, LinearMeasurement, CliqueVector, Factor, Dataset.
 """
 
 import functools
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,43 +14,37 @@ import numpy as np
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import (
-    Estimator,
     FloatArray,
     Measurement,
     Model,
     check_measurements,
     estimate_total,
 )
-from aim_core.inference import TreeModel, calibrate
+from aim_core.extras import import_optional
 from aim_core.mirror_descent import MirrorDescent
+from aim_core.tree_model import TreeModel, calibrate
 
 
 @functools.cache
 def load_mbi() -> Any:
-    """Import mbi when first needed (seconds, 200 MB), with jax in double precision."""
-    jax = importlib.import_module("jax")
+    """Import mbi when first needed (seconds, 200 MB), with jax in double precision.
+
+    Raises MissingExtra where it is not installed.
+    """
+    jax = import_optional("jax", "mbi")
     jax.config.update("jax_enable_x64", True)
     # mbi compiles many small programs once each, so a cache on disk only costs (mbi warns of it).
     jax.config.update("jax_enable_compilation_cache", False)
-    mbi = importlib.import_module("mbi")
+    mbi = import_optional("mbi", "mbi")
     mbi.Estimator.register(NumpyMirrorDescent)
     return mbi
 
 
-def make_estimator(name: str) -> Estimator:
-    """Return the estimator "numpy" (ours) or "mbi" (the reference); MechanismError for others."""
-    if name == "numpy":
-        return MirrorDescent()
-    if name == "mbi":
-        return MbiEstimator()
-    raise MechanismError(f"there is no estimator {name!r}; choose 'numpy' or 'mbi'")
-
-
 @dataclass(frozen=True)
-class MbiEstimator:
-    """Any mbi estimator behind our `Estimator` protocol; mbi's MirrorDescent if none is given.
+class MbiFitter:
+    """Any mbi estimator behind our `Fitter` protocol; mbi's MirrorDescent if none is given.
 
-    Only the fit is mbi's: the model is calibrated and queried by `aim_core.inference`, since mbi
+    Only the fit is mbi's: the model is calibrated and queried by `TreeModel`, since mbi
     would compile a program per structure and candidate. The estimator has to return potentials
     (MarkovRandomField), as all in `mbi.estimation` do.
     """
@@ -63,7 +55,7 @@ class MbiEstimator:
     def fit(
         self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
     ) -> TreeModel:
-        """Fit a model; see `Estimator.fit`. Only a TreeModel can be a warm start."""
+        """Fit a model; see `Fitter.fit`. Only a TreeModel can be a warm start."""
         check_measurements(domain, measurements)
         mbi = load_mbi()
         total = estimate_total(measurements)
@@ -89,7 +81,7 @@ class MbiEstimator:
 def _clique_vector(mbi_domain: Any, tables: Mapping[Clique, FloatArray]) -> Any:
     """Build mbi's CliqueVector from flat tables."""
     mbi = load_mbi()
-    jnp = importlib.import_module("jax.numpy")
+    jnp = import_optional("jax.numpy", "mbi")
     factors = {}
     for clique, table in tables.items():
         part = mbi_domain.project(clique)

@@ -11,16 +11,10 @@ from mechanism_toys import TOY, NoNoise, SeededNoise
 
 from aim_core.errors import BudgetExceeded
 from aim_core.estimation_types import Measurement
-from aim_core.flaim import (
-    Choose,
-    Collect,
-    FlaimSettings,
-    Slot,
-    Variant,
-    flaim,
-    to_shares,
-)
 from aim_core.flaim_holder import FlaimHolder
+from aim_core.flaim_requests import Choose, Collect, Slot
+from aim_core.flaim_server import flaim
+from aim_core.flaim_terms import FlaimSettings, Variant, to_proportions
 from aim_core.marginals import count_marginals
 from aim_core.mirror_descent import MirrorDescent
 from aim_core.participation import Participation
@@ -28,15 +22,11 @@ from aim_core.population import GroupMeasurement
 from aim_core.workload import closure, parse_workload
 from mpc.packing import pack_ring
 from parties.errors import RequestRefused
-from parties.federation import (
-    GRID_BITS,
-    MIN_GRID_SIGMA2,
-    FederatedHolder,
-    FederatedServer,
-    federated_costs,
-    simulate,
-)
-from parties.federation_messages import decode_question, encode_question
+from parties.federated_holder import FederatedHolder
+from parties.federated_noise import GRID_BITS, MIN_GRID_SIGMA2, federated_costs
+from parties.federated_server import FederatedServer
+from parties.federated_simulation import simulate
+from parties.federation_messages import Stage, decode_question, encode_question
 from parties.mechanism import noise_terms
 from parties.messages import pack, unpack
 
@@ -63,7 +53,7 @@ def setup(variant=Variant.NAIVE, **changes):
 def members(settings, source=None, rho=RHO):
     whole = np.concatenate(tables())
     exact = count_marginals([whole], TOY, CANDIDATES)
-    truths = {clique: to_shares(counts.astype(float)) for clique, counts in exact.items()}
+    truths = {clique: to_proportions(counts.astype(float)) for clique, counts in exact.items()}
     return [
         FederatedHolder(
             number,
@@ -138,9 +128,9 @@ class Wire:
     def __init__(self, holders):
         self.holders, self.sent = holders, []
 
-    def exchange(self, step, round_number, number, body):
-        answer = getattr(self.holders[number], step)(body)
-        self.sent.append((step, number, body, answer))
+    def exchange(self, stage, round_number, number, body):
+        answer = self.holders[number].answer(stage, body)
+        self.sent.append((stage, number, body, answer))
         return answer
 
 
@@ -179,9 +169,9 @@ def test_without_masks_the_same_check_finds_the_contributions(monkeypatch):
     wire = Wire(holders)
     seen = []
 
-    def exchange(step, round_number, number, body):
-        answer = wire.exchange(step, round_number, number, body)
-        if step == "contribute":
+    def exchange(stage, round_number, number, body):
+        answer = wire.exchange(stage, round_number, number, body)
+        if stage == Stage.CONTRIBUTE:
             counts = holders[number]._table.marginal(("a",)) << GRID_BITS
             bits = order_bits(wire.sent)
             packed = pack_ring(counts.astype(np.uint32), bits)
@@ -195,9 +185,8 @@ def test_without_masks_the_same_check_finds_the_contributions(monkeypatch):
 
 
 def order_bits(sent):
-    return next(
-        json.loads(body)["ring_bits"] for step, _, body, _ in reversed(sent) if step == "advertise"
-    )
+    orders = [body for stage, _, body, _ in sent if stage == Stage.ADVERTISE]
+    return json.loads(orders[-1])["ring_bits"]
 
 
 def test_bytes_are_those_of_the_messages():
@@ -209,24 +198,24 @@ def test_bytes_are_those_of_the_messages():
         own = [(body, answer) for _, who, body, answer in wire.sent if who == number]
         assert found.up[number] == sum(len(answer) for _, answer in own)
         assert found.down[number] == sum(len(body) for body, _ in own)
-    steps = {step for step, *_ in wire.sent}
-    assert steps == {"choose", "advertise", "share_keys", "contribute", "unmask"}
+    stages = {stage for stage, *_ in wire.sent}
+    assert stages == set(Stage)
 
 
-@pytest.mark.parametrize("step", ["choose", "advertise", "share_keys", "contribute", "unmask"])
+@pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize("tolerance", [Fraction(0), Fraction(1, 2)])
-def test_a_holder_that_drops_out_costs_slots_never_the_run(step, tolerance):
+def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance):
     settings = setup(Variant.PRIVATE, rounds=2)
 
     def deliver(at, round_number, holder):
-        return not (at == step and round_number == 1 and holder == 2)
+        return not (at == stage and round_number == 1 and holder == 2)
 
     found = run(
         settings, members(settings, lambda _: NoNoise()), tolerance=tolerance, deliver=deliver
     )
     first = dict(found.result.rounds[1].opened)
     # the first round has the one-ways of all, and the pairs that were chosen
-    if step == "choose" or step == "unmask":  # it chose nothing, but contributes to the one-ways
+    if stage in {Stage.CHOOSE, Stage.UNMASK}:  # it chose nothing, but contributes to the one-ways
         assert first["a",] == K
     elif tolerance:
         assert first["a",] == K - 1
@@ -257,10 +246,10 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance):
     ]
     n_missing = int(tolerance * holders)
 
-    def exchange(step, round_number, number, body):
-        if step == "contribute" and number < n_missing:
+    def exchange(stage, round_number, number, body):
+        if stage == Stage.CONTRIBUTE and number < n_missing:
             return None
-        return getattr(people[number], step)(body)
+        return people[number].answer(stage, body)
 
     server = FederatedServer(settings, wide, N_MAX, exchange, Fraction(tolerance))
     everybody = frozenset(range(holders))
@@ -301,10 +290,10 @@ def question():
     settings = setup(Variant.PRIVATE)
     asked = []
 
-    def exchange(step, round_number, number, body):
-        if step == "choose":
+    def exchange(stage, round_number, number, body):
+        if stage == Stage.CHOOSE:
             asked.append(body)
-        return getattr(holders[number], step)(body)
+        return holders[number].answer(stage, body)
 
     holders = members(settings, lambda _: NoNoise())
     FederatedServer(settings, PAIRS, N_MAX, exchange).run(NOISE, MirrorDescent())
@@ -315,7 +304,7 @@ def test_a_question_carries_model_and_oneways():
     header, model, oneways = decode_question(question(), TOY, CANDIDATES)
     assert header.n_steps == 1
     assert sorted(oneways) == [("a",), ("b",), ("c",)]
-    assert all(shares.sum() == 2**32 for shares in oneways.values())
+    assert all(proportions.sum() == 2**32 for proportions in oneways.values())
     assert model.marginals([("a",)])[0].sum() == pytest.approx(model.total)
 
 
@@ -329,11 +318,11 @@ def changed(body, **changes):
     [
         lambda body: body[:-1],
         lambda body: body[:20],
-        lambda body: changed(body, places=[0, 99]),
+        lambda body: changed(body, indices=[0, 99]),
         lambda body: changed(body, biases=[1]),
         lambda body: changed(body, has_oneways=False),
         lambda body: changed(body, extra=1),
-        lambda body: changed(body, epsilon="0.5"),
+        lambda body: changed(body, selection_epsilon="0.5"),
         lambda body: changed(body, model={"total": -1.0, "cliques": []}),
     ],
 )
@@ -345,16 +334,16 @@ def test_spoilt_questions_are_refused(spoil):
 
 def test_steps_out_of_order_are_refused():
     holder = members(setup())[0]
-    for step in ("share_keys", "contribute", "unmask"):
+    for stage in (Stage.SHARE_KEYS, Stage.CONTRIBUTE, Stage.UNMASK):
         with pytest.raises(RequestRefused):
-            getattr(holder, step)(b"")
+            holder.answer(stage, b"")
     order = {
         "round": 0,
         "session": "00" * 16,
         "members": [3, 4],
         "ring_bits": 20,
         "sigma2": "4",
-        "slots": [{"place": 0, "holders": [3, 4], "minimum": 2}],
+        "slots": [{"index": 0, "holders": [3, 4], "minimum": 2}],
     }
     with pytest.raises(RequestRefused, match="no member"):
         holder.advertise(json.dumps(order).encode())

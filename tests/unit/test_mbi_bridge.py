@@ -7,8 +7,9 @@ import pytest
 from aim_core.domain import Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement, estimate_total
-from aim_core.estimator import MbiEstimator, NumpyMirrorDescent, load_mbi, make_estimator
-from aim_core.inference import TreeModel
+from aim_core.fitters import make_fitter
+from aim_core.mbi_bridge import MbiFitter, NumpyMirrorDescent, load_mbi
+from aim_core.tree_model import TreeModel
 
 DOMAIN = Domain(tuple("abcde"), (2, 3, 4, 3, 2))
 CLIQUES = [("a",), ("d",), ("a", "b"), ("b", "c", "d"), ("c", "d"), ("a", "b"), ("a", "d")]
@@ -47,7 +48,7 @@ def mbi():
 @pytest.fixture(scope="module")
 def reference():
     """The reference model; mbi's descent gets more steps, since ours has momentum."""
-    return MbiEstimator(n_iterations=10_000).fit(DOMAIN, noisy_measurements(), None)
+    return MbiFitter(n_iterations=10_000).fit(DOMAIN, noisy_measurements(), None)
 
 
 def test_the_numpy_estimator_never_loads_jax():
@@ -55,8 +56,8 @@ def test_the_numpy_estimator_never_loads_jax():
         "import sys, numpy as np;"
         "from aim_core.domain import Domain;"
         "from aim_core.estimation_types import Measurement;"
-        "from aim_core.estimator import make_estimator;"
-        "fit = make_estimator('numpy').fit;"
+        "from aim_core.fitters import make_fitter;"
+        "fit = make_fitter('numpy').fit;"
         "fit(Domain(('a',), (2,)), [Measurement(('a',), np.ones(2), 1.0)], None);"
         "assert not {'jax', 'mbi'} & set(sys.modules)"
     )
@@ -64,7 +65,7 @@ def test_the_numpy_estimator_never_loads_jax():
 
 
 def test_agrees_with_mbi_on_mixed_sigmas(reference):
-    model = make_estimator("numpy").fit(DOMAIN, noisy_measurements(), None)
+    model = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
     assert isinstance(model, TreeModel)
     assert model.total == pytest.approx(reference.total)
     assert largest_difference(model, reference) < 0.5  # of 2000 records, at sigmas of 2 to 15
@@ -72,7 +73,7 @@ def test_agrees_with_mbi_on_mixed_sigmas(reference):
 
 def test_the_weights_of_mixed_sigmas_matter(reference):
     equal = [Measurement(m.clique, m.values, 36.0) for m in noisy_measurements()]
-    model = make_estimator("numpy").fit(DOMAIN, equal, None)
+    model = make_fitter("numpy").fit(DOMAIN, equal, None)
     assert largest_difference(model, reference) > 4.0
 
 
@@ -82,19 +83,19 @@ def test_totals_are_those_of_mbi(mbi):
 
 
 def test_mbi_takes_a_warm_start_from_either_side(reference):
-    ours = make_estimator("numpy").fit(DOMAIN, noisy_measurements(), None)
+    ours = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
     for start in (ours, reference):
-        model = MbiEstimator(n_iterations=50).fit(DOMAIN, noisy_measurements(), start)
+        model = MbiFitter(n_iterations=50).fit(DOMAIN, noisy_measurements(), start)
         assert largest_difference(model, reference) < 0.5
 
 
 def test_any_mbi_estimator_swaps_in(mbi, reference):
-    model = MbiEstimator(mbi.estimation.LBFGS(), 200).fit(DOMAIN, noisy_measurements(), None)
+    model = MbiFitter(mbi.estimation.LBFGS(), 200).fit(DOMAIN, noisy_measurements(), None)
     assert largest_difference(model, reference) < 3.0  # it stops earlier
 
 
 def test_mbi_without_measurements_gives_the_uniform_model():
-    model = make_estimator("mbi").fit(DOMAIN, [], None)
+    model = make_fitter("mbi").fit(DOMAIN, [], None)
     np.testing.assert_allclose(model.marginals([("a",)])[0], [0.5, 0.5])
 
 
@@ -166,4 +167,4 @@ def test_refuses_what_it_cannot_do(mbi):
 
 def test_unknown_names_are_refused():
     with pytest.raises(MechanismError, match="'numpy' or 'mbi'"):
-        make_estimator("pgm")
+        make_fitter("pgm")
