@@ -395,9 +395,6 @@ class Simulated:
         rho, delta = self.noise.select_rho(request.selection_epsilon), n * self.budget.per_candidate
         epsilon = str(request.selection_epsilon)
         facts = {"biases": list(request.biases), "selection_epsilon": epsilon}
-            "biases": list(request.biases),
-            "selection_epsilon": str(request.selection_epsilon),
-        }
         counts = counts_digest(request.model_counts)
         if self.charged(SelectLine, request, request.candidates, rho, delta, model_counts=counts,
                         **facts):  # fmt: skip
