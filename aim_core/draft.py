@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
+from aim_core.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
 from aim_core.columns import (
     FALSE_TEXTS,
     TRUE_TEXTS,
     BooleanColumn,
     CategoricalColumn,
     Column,
-    ContinuousColumn,
-    DateColumn,
-    IntegerColumn,
     loose_text,
 )
 from aim_core.days import UNITS, next_unit, unit_start, unit_starts
@@ -31,14 +28,13 @@ from aim_core.schema import Schema
 from aim_core.table import read_chunks
 from aim_core.texts import (
     MISSING_TEXTS,
-    Texts,
-    cell_texts,
+    Cells,
     has_leading_zero,
     parse_day,
     parse_integer,
     parse_number,
 )
-from aim_core.toml_text import toml_comment, toml_table
+from aim_core.toml_text import toml_text
 
 N_BINS = 32
 MAX_CATEGORIES = 100
@@ -64,15 +60,16 @@ class DraftedSchema:
 
     def to_toml(self) -> str:
         """Write the draft with its marks as comments; `load_schema` reads it."""
-        parts = [toml_comment(_HEADER) + "\n"]
-        if self.dropped:
-            reasons = [f"{name}: {reason}" for name, reason in self.dropped.items()]
-            comment = "\n".join(["Ignored columns of the table:", *reasons])
-            parts.append(toml_table("", {"drop": list(self.schema.drop)}, comment))
-        for column in self.schema.columns:
-            note = self.notes[column.name]
-            parts.append(toml_table("[[columns]]", column.settings(), note))
-        return "\n".join(parts)
+        reasons = [f"{name}: {reason}" for name, reason in self.dropped.items()]
+        notes = enumerate(self.notes[column.name] for column in self.schema.columns)
+        return toml_text(
+            self.schema.to_dict(),
+            {
+                (): _HEADER,
+                ("drop",): "\n".join(["Ignored columns of the table:", *reasons]),
+                **{("columns", number): note for number, note in notes},
+            },
+        )
 
 
 def draft_schema(
@@ -87,10 +84,9 @@ def draft_schema(
     if bins < 1 or max_categories < 1:
         raise SchemaError("a draft needs at least 1 bin and 1 category; give larger numbers")
     profiles: dict[str, _Profile] = {}
-    for frame in read_chunks(path):
-        for name in frame.columns:
-            profile = profiles.setdefault(str(name), _Profile(str(name), max_categories))
-            profile.add(cell_texts(frame[name]))
+    for chunk in read_chunks(path):
+        for name, cells in chunk.items():
+            profiles.setdefault(name, _Profile(name, max_categories)).add(cells)
     columns, notes, dropped = [], {}, {}
     for name, profile in profiles.items():
         reason = profile.reason_to_drop()
@@ -122,20 +118,18 @@ class _Profile:
     running: int | None = None
     is_running: bool = True
 
-    def add(self, texts: Texts) -> None:
+    def add(self, cells: Cells) -> None:
         """Take in one chunk of the column."""
-        places, distinct = pd.factorize(texts)
-        stripped = [str(text).strip() for text in distinct]
-        present = [text for text in stripped if text not in MISSING_TEXTS]
-        blank = np.array([text in MISSING_TEXTS for text in stripped] + [True], dtype=bool)
-        n_missing = int(np.sum(blank[places]))
+        present = [text for text in cells.stripped if text not in MISSING_TEXTS]
+        blank = np.array([text in MISSING_TEXTS for text in cells.stripped] + [True], dtype=bool)
+        n_missing = int(np.sum(blank[cells.indices]))
         self.n_missing += n_missing
-        self.n_present += len(texts) - n_missing
+        self.n_present += len(cells) - n_missing
         if len(self.categories) <= self.max_categories:
             room = self.max_categories + 1 - len(self.categories)
             new = (text for text in present if text not in self.categories)
             self.categories.update(itertools.islice(new, room))
-        self._add_numbers(present, len(texts))
+        self._add_numbers(present, len(cells))
         self.days = _limits(self.days, [parse_day(text) for text in present])
 
     def _add_numbers(self, present: list[str], n_rows: int) -> None:
@@ -199,8 +193,7 @@ class _Profile:
 
     def _date(self, bins: int, missing: bool) -> DateColumn:
         low, high = self.days or (1, 1)
-        fitting = (unit for unit in UNITS if len(unit_starts(low, high, unit)) <= bins)
-        unit = next(fitting, UNITS[-1])
+        unit = next((unit for unit in UNITS if _n_units(low, high, unit, bins) <= bins), UNITS[-1])
         return DateColumn(
             self.name, missing, unit_start(low, unit), next_unit(high, unit) - 1, unit
         )
@@ -228,6 +221,11 @@ def _limits(limits: list[Number] | None, values: Sequence[Number | None]) -> lis
         return None
     every = limits + good
     return [min(every), max(every)] if every else []
+
+
+def _n_units(low: int, high: int, unit: str, enough: int) -> int:
+    """Count calendar units, at most one more than `enough`: there may be millions of days."""
+    return sum(1 for _ in itertools.islice(unit_starts(low, high, unit), enough + 1))
 
 
 def _small(value: int | None) -> int | None:

@@ -9,22 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
-from aim_core.schema import CodeTable, Schema
-from aim_core.texts import arrow_texts
-from aim_core.violations import Violations
+from aim_core.schema import Schema
+from aim_core.texts import Cells, Chunk
+from aim_core.violations import Misfits
 
 N_CHUNK_ROWS = 65_536
+_N_BLOCK_ROWS = 256
 _PARQUET_MAGIC = b"PAR1"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_chunks(path: Path | str, n_rows: int = N_CHUNK_ROWS) -> Iterator[pd.DataFrame]:
-    """Read a table in chunks of at most `n_rows` rows; every cell is a text or None.
+def read_chunks(path: Path | str, n_rows: int = N_CHUNK_ROWS) -> Iterator[Chunk]:
+    """Read a table in chunks of at most `n_rows` rows; every cell is a text, or is not there.
 
     The format follows from the file's first bytes: Parquet, gzipped CSV, or else CSV (UTF-8,
     commas, a header line). Nothing is guessed about types. Raises TableError for a file that is
@@ -33,22 +34,12 @@ def read_chunks(path: Path | str, n_rows: int = N_CHUNK_ROWS) -> Iterator[pd.Dat
     """
     path = Path(path)
     chunks = _parquet_chunks(path, n_rows) if _is_parquet(path) else _csv_chunks(path, n_rows)
-    n_read = 0
+    empty = True
     for chunk in chunks:
-        n_read += len(chunk)
+        empty = False
         yield chunk
-    if not n_read:
+    if empty:
         raise TableError(f"the table {path} has a header but no rows; give a table with rows")
-
-
-def count_rows(path: Path | str) -> int:
-    """Count the rows of a table, 0 for none; otherwise TableError as in `read_chunks`."""
-    path = Path(path)
-    if _is_parquet(path):
-        with _parquet_file(path) as file:
-            return int(file.metadata.num_rows)
-    with _csv_rows(path) as (_, rows):
-        return sum(1 for _ in rows)
 
 
 def encoded_chunks(
@@ -60,15 +51,15 @@ def encoded_chunks(
     the schema: the error counts them over the whole table, and chunks from the first misfit on
     are not yielded. So use no result before the iterator has ended.
     """
-    violations = Violations()
+    misfits = Misfits()
     first_row = 1
-    for frame in read_chunks(path, n_rows):
-        codes = schema.encode_collecting(frame, violations, first_row)
-        first_row += len(frame)
-        if not violations:
+    for chunk in read_chunks(path, n_rows):
+        codes = schema.encode_collecting(chunk, misfits, first_row)
+        first_row += len(codes)
+        if not misfits:
             yield codes
-    if violations:
-        raise violations.error()
+    if misfits:
+        raise misfits.error()
 
 
 def _is_parquet(path: Path) -> bool:
@@ -102,20 +93,27 @@ def _opened_parquet(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path)
 
 
-def _parquet_chunks(path: Path, n_rows: int) -> Iterator[pd.DataFrame]:
+def _parquet_chunks(path: Path, n_rows: int) -> Iterator[Chunk]:
     with _parquet_file(path) as file:
         names = _checked_names(path, file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=n_rows):
             columns = zip(names, batch.columns, strict=True)
-            yield pd.DataFrame(
-                {name: pd.Series(arrow_texts(a, name), dtype=object) for name, a in columns}
-            )
+            yield {name: Cells.of_arrow(column, name) for name, column in columns}
 
 
-def _csv_chunks(path: Path, n_rows: int) -> Iterator[pd.DataFrame]:
+def _csv_chunks(path: Path, n_rows: int) -> Iterator[Chunk]:
     with _csv_rows(path) as (names, rows):
-        while chunk := list(itertools.islice(rows, n_rows)):
-            yield pd.DataFrame(chunk, columns=names, dtype=object)
+        while any(columns := _columns(itertools.islice(rows, n_rows), len(names))):
+            yield {name: Cells.of(column) for name, column in zip(names, columns, strict=True)}
+
+
+def _columns(rows: Iterator[list[str]], n_columns: int) -> list[list[str]]:
+    """Turn rows into columns, few at a time: the collector walks every list that stays."""
+    columns: list[list[str]] = [[] for _ in range(n_columns)]
+    while block := list(itertools.islice(rows, _N_BLOCK_ROWS)):
+        for column, cells in zip(columns, zip(*block, strict=True), strict=True):
+            column.extend(cells)
+    return columns
 
 
 @contextmanager
