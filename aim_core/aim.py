@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from aim_core.accounting import PrivacyFilter, round_down, round_up, sqrt_down
+from aim_core.arrays import Counts
 from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded, MechanismError
 from aim_core.estimation_types import Estimator, Measurement, Model
@@ -25,8 +25,6 @@ from aim_core.participation import EVERYBODY, Participation
 from aim_core.population import GroupMeasurement, Population
 from aim_core.rounding import systematic_round
 from aim_core.workload import Workload, closure, weights
-
-Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 """Numbers of a model or a statistic, of any shape."""
 
 Counts = npt.NDArray[np.int64]
 """(n_cells,) whole counts of a flat marginal, exact or noisy."""
 
-Codes = npt.NDArray[np.int32]
-"""(n_rows,) codes of one column; negative where a value has no code."""
+Codes = npt.NDArray[np.integer[Any]]
+"""(n_rows,) codes of one column, of any width that holds them."""
 
 Indices = npt.NDArray[np.int64]
 """(n,) positions in another array, 0 the first."""

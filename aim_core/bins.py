@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from aim_core.arrays import Codes, Floats
+from aim_core.arrays import Codes, FloatArray
 
 MISFIT = -1
 """What stands in `Codes` for a value outside all bins."""
@@ -52,21 +52,21 @@ def integer_bins(low: int, high: int, n_bins: int) -> IntegerBins:
 class RealBins:
     """Bin i is `[edges[i], edges[i + 1])`; the last bin holds its right edge too."""
 
-    edges: Floats
+    edges: FloatArray
 
     @property
     def n_bins(self) -> int:
         """Number of bins."""
         return len(self.edges) - 1
 
-    def codes(self, values: Floats) -> Codes:
+    def codes(self, values: FloatArray) -> Codes:
         """Find each value's bin, -1 for NaN and for values outside."""
         codes = np.searchsorted(self.edges, values, side="right") - 1
         codes[values == self.edges[-1]] = self.n_bins - 1
         inside = (values >= self.edges[0]) & (values <= self.edges[-1])
         return np.where(inside, codes, MISFIT).astype(np.int32)
 
-    def draw(self, codes: Codes, generator: np.random.Generator, decimals: int) -> Floats:
+    def draw(self, codes: Codes, generator: np.random.Generator, decimals: int) -> FloatArray:
         """Draw one number of each code's bin, uniformly, with so many decimals.
 
         A draw that rounding would move to another bin is rounded inwards; where the bin has no

@@ -1,17 +1,13 @@
 """What a classifier trained on synthetic rows is worth on real ones."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from aim_core.arrays import Codes, CodeTable, FloatArray
 from aim_core.domain import Domain
 from aim_core.errors import TableError
 from aim_core.marginals import checked_columns
-
-Codes = npt.NDArray[np.integer[Any]]
-FloatArray = npt.NDArray[np.float64]
 
 MAX_CATEGORIES = 255
 """Most codes of a feature that is taken as categorical; above it, codes are taken as ordered."""
@@ -32,7 +28,7 @@ def default_target(domain: Domain) -> str | None:
     return next((name for name in reversed(domain.attributes) if domain.size_of(name) == 2), None)
 
 
-def auc(synthetic_codes: Codes, real_codes: Codes, domain: Domain, target: str) -> Auc:
+def auc(synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, target: str) -> Auc:
     """Train gradient boosting on synthetic rows and score it on held-out real rows.
 
     All attributes but the target are features, the tables are (n_rows, len(domain)) codes. With
@@ -61,8 +57,8 @@ def auc(synthetic_codes: Codes, real_codes: Codes, domain: Domain, target: str) 
 
 
 def _predict(
-    synthetic_codes: Codes, real_codes: Codes, domain: Domain, place: int
-) -> tuple[Codes, FloatArray]:
+    synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, place: int
+) -> tuple[CodeTable, FloatArray]:
     """Return the synthetic table's classes and the real rows' probabilities, a column each."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aim_core.arrays import Floats, Indices
+from aim_core.arrays import FloatArray, Indices
 from aim_core.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
 from aim_core.columns import BooleanColumn, CategoricalColumn
 from aim_core.schema import Schema, save_schema
@@ -84,7 +84,7 @@ def clinic_table(generator: np.random.Generator, n_rows: int = N_ROWS) -> pd.Dat
     return _with_gaps(generator, frame)
 
 
-def _pick(generator: np.random.Generator, weights: Floats) -> Indices:
+def _pick(generator: np.random.Generator, weights: FloatArray) -> Indices:
     """Draw one index per row of (n, k) weights."""
     sums = np.cumsum(weights, axis=1)
     drawn = generator.random((len(sums), 1)) * sums[:, -1:]
@@ -108,17 +108,17 @@ def _employment(generator: np.random.Generator, age: Indices, education: Indices
 
 def _income(
     generator: np.random.Generator, education: Indices, employment: Indices, region: Indices
-) -> Floats:
+) -> FloatArray:
     by_work = np.array([7e3, 36e3, 42e3, 11e3, 21e3])[employment]
     by_education = np.array([0.7, 0.9, 1.0, 1.6])[education]
     by_region = np.array([1.25, 1.0, 0.9, 0.8, 0.95])[region]
     spread = np.exp(generator.normal(0.0, 0.22, len(region)))
-    income: Floats = np.minimum(by_work * by_education * by_region * spread, 120_000.0)
+    income: FloatArray = np.minimum(by_work * by_education * by_region * spread, 120_000.0)
     return income
 
 
 def _diagnosis(
-    generator: np.random.Generator, age: Indices, smoker: npt.NDArray[np.bool_], bmi: Floats
+    generator: np.random.Generator, age: Indices, smoker: npt.NDArray[np.bool_], bmi: FloatArray
 ) -> Indices:
     weights = np.tile([6.0, 2.0, 0.3, 0.2, 0.2, 1.0], (len(age), 1))
     weights[smoker, 2] += 4.0

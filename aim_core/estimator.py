@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import (
     Estimator,
-    FloatArray,
     Measurement,
     Model,
     check_measurements,

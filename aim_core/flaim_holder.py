@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, TableError
 from aim_core.estimation_types import Model
 from aim_core.flaim import SHARE_BITS, Shares, to_shares
-from aim_core.marginals import Counts, count_marginals
+from aim_core.marginals import count_marginals
 from aim_core.plaintext import NoiseSource
 from aim_core.scoring import multipliers
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
 from aim_core.marginals import cell_indices, checked_columns
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

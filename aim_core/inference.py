@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import FloatArray
 from aim_core.junction_tree import (
     CellCounts,
     Edge,

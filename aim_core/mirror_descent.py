@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.estimation_types import (
-    FloatArray,
     Measurement,
     Model,
     check_measurements,

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aim_core.aim import Measure, Select
+from aim_core.arrays import Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.marginals import count_marginals, project, smallest_superset
 from aim_core.participation import Participation
 from aim_core.scoring import multipliers, scores
 from aim_core.workload import Workload, maximal_cliques
-
-Counts = npt.NDArray[np.int64]
 
 
 class NoiseSource(Protocol):

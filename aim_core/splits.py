@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aim_core.arrays import Codes, CodeTable
 from aim_core.classifier import default_target
 from aim_core.domain import Domain
 from aim_core.errors import TableError
@@ -23,7 +23,6 @@ _N_COMPONENTS = 10
 _BATCH = 4096
 _N_STARTS = 3
 
-Codes = npt.NDArray[np.integer[Any]]
 Owners = npt.NDArray[np.int32]
 
 
@@ -60,7 +59,7 @@ def check_split(kind: str, domain: Domain, target: str | None) -> None:
 
 
 def assign(
-    chunks: Sequence[Codes],
+    chunks: Sequence[CodeTable],
     domain: Domain,
     n_holders: int,
     kind: str,
@@ -113,7 +112,7 @@ def _target_place(domain: Domain, target: str | None) -> int:
     return domain.position(target)
 
 
-def _clusters(codes: Codes, domain: Domain, n_holders: int, seed: int) -> Owners:
+def _clusters(codes: CodeTable, domain: Domain, n_holders: int, seed: int) -> Owners:
     """Cluster the rows: one-hot codes, ten principal components, mini-batch k-means.
 
     Maddock et al. 2024 embed the plain codes with UMAP and run k-means. The lighter embedding

@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aim_core.accounting import parse_rational
 from aim_core.aim import AimSettings, Oracle, aim, drive
+from aim_core.arrays import CodeTable
 from aim_core.classifier import auc, default_target
 from aim_core.domain import Clique
 from aim_core.errors import TableError
@@ -44,8 +44,6 @@ from parties.mechanism import (
     run_budget,
 )
 
-Codes = NDArray[np.integer[Any]]
-
 N_PARTIES, THRESHOLD = 3, 1
 """The compute parties that DistAIM is compared with."""
 
@@ -70,7 +68,7 @@ class Finished:
     """What a method's run ends with. `seconds` are those of the run, without the scoring."""
 
     model: Model
-    codes: Codes
+    codes: CodeTable
     communication: Communication
     sigma: float
     rounds: int
@@ -323,7 +321,7 @@ def from_outcome(
 
 def _read(
     settings: CompareSettings,
-) -> tuple[Codes, Schema, NDArray[np.int32] | None]:
+) -> tuple[CodeTable, Schema, NDArray[np.int32] | None]:
     """Return all rows as codes, the schema, and the rows' holders if they come with the table."""
     if settings.table == SYNTHFS:
         held = synthfs(settings.holders, _PUBLIC_SEED)
@@ -333,5 +331,5 @@ def _read(
     return np.concatenate(chunks), schema, None
 
 
-def _sample(model: Model, seed: int) -> Codes:
+def _sample(model: Model, seed: int) -> CodeTable:
     return model.sample(max(1, round(model.total)), np.random.default_rng(seed))
