@@ -58,7 +58,7 @@ def auc(synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, targe
 
 def _predict(
     synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, place: int
-) -> tuple[CodeTable, FloatArray]:
+) -> tuple[Codes, FloatArray]:
     """Return the synthetic table's classes and the real rows' probabilities, a column each."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits

@@ -178,6 +178,15 @@ def test_bad_parquet_tables(tmp_path: Path) -> None:
         read_all(path)
 
 
+def test_a_dropped_column_may_hold_anything(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [2, 1], "list": [[1], []]}), path)
+    schema = schema_from_dict(
+        {"columns": [{"name": "a", "type": "coded", "size": 3}], "drop": ["list"]}
+    )
+    assert np.vstack(list(encoded_chunks(path, schema))).tolist() == [[2], [1]]
+
+
 def test_misfits_are_totalled_over_all_chunks(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n" + "\n".join("1" if n % 5 else "9" for n in range(20)) + "\n")
     schema = schema_from_dict({"a": 3})
