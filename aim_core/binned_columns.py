@@ -3,19 +3,17 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 
 from aim_core.arrays import Codes
-from aim_core.bins import IntegerBins, RealBins, integer_bins, natural_decimals, real_bins
+from aim_core.bins import IntegerBins, Number, RealBins, integer_bins, natural_decimals, real_bins
 from aim_core.columns import MAX_CODES, Column, Values
 from aim_core.days import UNITS, unit_starts
 from aim_core.errors import SchemaError
 from aim_core.settings import ColumnKeys
 from aim_core.texts import day_text, parse_day, parse_integer, parse_number
-
-Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)

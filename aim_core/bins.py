@@ -4,11 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from aim_core.arrays import Codes, FloatArray
+
+Number = TypeVar("Number", int, float)
+"""What bins and their limits are made of: whole or real numbers."""
 
 MISFIT = -1
 """What stands in `Codes` for a value outside all bins."""

@@ -35,8 +35,8 @@ _MAX_EXACT_DIGITS = 25
 class Cells:
     """One column of a chunk: its different texts, and for each row which of them it has.
 
-    `texts` are as written, in no particular order; `indices` is (n_rows,), -1 where a row has no
-    cell at all.
+    `texts` are as written, in the order in which rows first bring them; `indices` is (n_rows,),
+    -1 where a row has no cell at all.
     """
 
     texts: Sequence[str]
