@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ DATA = Path(
 DAY = 738_000
 
 
-def one(keys: dict[str, object]) -> Column:
+def one(keys: Mapping[str, object]) -> Column:
     return schema_from_dict({"columns": [{"name": "x", **keys}]}).columns[0]
 
 
-def codes(keys: dict[str, object], *values: str | None) -> list[int]:
-    return one(keys).encode(Cells.of(values)).tolist()
+def codes(keys: Mapping[str, object], *values: str | None) -> list[int]:
+    found: list[int] = one(keys).encode(Cells.of(values)).tolist()
+    return found
 
 
 def encode(schema: Schema, frame: pd.DataFrame) -> CodeTable:
@@ -96,7 +98,9 @@ def test_decoding_stays_in_the_code(column: Column, seed: int) -> None:
 
 @given(st.lists(some_columns, min_size=1, max_size=4), st.sampled_from(["toml", "json"]))
 @settings(deadline=None)
-def test_files_round_trip(tmp_path_factory: pytest.TempPathFactory, columns, suffix: str) -> None:
+def test_files_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[Column], suffix: str
+) -> None:
     named = [{**column.to_dict(), "name": f'c"{i}\n'} for i, column in enumerate(columns)]
     schema = schema_from_dict({"columns": named, "drop": ["id", "näme"]})
     path = tmp_path_factory.mktemp("schema") / f"schema.{suffix}"

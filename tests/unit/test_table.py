@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
 from aim_core.schema import load_schema, schema_from_dict
 from aim_core.table import encoded_chunks, read_chunks
@@ -109,7 +110,7 @@ def test_csv_and_parquet_encode_alike(tmp_path: Path) -> None:
         {
             "n": [1.0, 2.0, None],
             "k": [1, 2, 3],
-            "d": pd.to_datetime(["2024-01-01", None, "2024-12-31"]),
+            "d": pd.to_datetime(pd.Series(["2024-01-01", None, "2024-12-31"])),
             "b": pd.Series([True, False, None], dtype="boolean"),
         }
     )
@@ -190,7 +191,7 @@ def test_a_dropped_column_may_hold_anything(tmp_path: Path) -> None:
 def test_misfits_are_totalled_over_all_chunks(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n" + "\n".join("1" if n % 5 else "9" for n in range(20)) + "\n")
     schema = schema_from_dict({"a": 3})
-    seen = []
+    seen: list[CodeTable] = []
     with pytest.raises(
         TableError, match=r"4 values in 1 column\n.*\(row 1: '9', row 6: '9', row 11"
     ):

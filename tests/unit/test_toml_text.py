@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aim_core.schema import schema_from_dict
-from aim_core.toml_text import MAX_WIDTH, toml_text
+from aim_core.toml_text import MAX_WIDTH, Path, toml_text
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 scalars = texts | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.booleans()
@@ -25,7 +25,7 @@ tables = st.recursive(
 def test_what_is_written_reads_back_with_or_without_comments(
     data: dict[str, object], comment: str
 ) -> None:
-    comments = {(): comment, **{(key,): comment for key in data}}
+    comments: dict[Path, str] = {(): comment} | {(key,): comment for key in data}
     assert tomllib.loads(toml_text(data)) == tomllib.loads(toml_text(data, comments)) == data
 
 
