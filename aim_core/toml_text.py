@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import tomlkit
-from tomlkit.items import AoT, Array, Item, Table
+from tomlkit.items import AoT, Item, Table
 
 MAX_WIDTH = 96
 
@@ -72,21 +72,13 @@ def _value(value: object) -> Item:
     return tomlkit.item(value)
 
 
-def _array(values: Sequence[object]) -> Array:
-    array = tomlkit.array()
-    lines: list[list[Item]] = [[]]
-    width = 0
+def _array(values: Sequence[object]) -> Item:
+    lines: list[str] = [""]
     for value in values:
-        item = tomlkit.item(value)
-        width += len(item.as_string()) + 2
-        if lines[-1] and width > MAX_WIDTH:
-            lines.append([])
-            width = len(item.as_string()) + 2
-        lines[-1].append(item)
-    if len(lines) == 1:
-        array.extend(lines[0])
-        return array
-    for line in lines:
-        array.add_line(*line)
-    array.add_line(indent="")
-    return array
+        text = tomlkit.item(value).as_string()
+        if lines[-1] and len(lines[-1]) + len(text) + 2 > MAX_WIDTH:
+            lines.append("")
+        lines[-1] += f"{', ' if lines[-1] else ''}{text}"
+    flat = f"[{lines[0]}]" if len(lines) == 1 else "[\n    " + ",\n    ".join(lines) + ",\n]"
+    # an Array that is filled line by line renumbers itself each time: slow for many values
+    return tomlkit.value(flat)
