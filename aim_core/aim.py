@@ -15,11 +15,11 @@ import numpy as np
 from aim_core.accounting import PrivacyFilter
 from aim_core.aim_schedule import AimSchedule
 from aim_core.aim_terms import AimResult, AimSettings, RoundRecord
+from aim_core.arrays import Counts
 from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded, MechanismError
 from aim_core.estimation_types import Fitter, Measurement, Model
 from aim_core.junction_tree import affordable
-from aim_core.marginals import Counts
 from aim_core.noise_facts import Noise, noise_l1
 from aim_core.population import GroupMeasurement, Population, measured_cliques
 from aim_core.requests import Answer, Lost, Measure, Oracle, Request, Select

@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Codes = npt.NDArray[np.int32]
-"""Codes of one column; -1 where a value does not fit."""
+from aim_core.arrays import Codes, FloatArray
+
+Number = TypeVar("Number", int, float)
+"""What bins and their limits are made of: whole or real numbers."""
 
 MISFIT = -1
 """What stands in `Codes` for a value outside all bins."""
@@ -45,7 +48,7 @@ class IntegerBins:
 def integer_bins(low: int, high: int, n_bins: int) -> IntegerBins:
     """Cut the integers low..high into bins whose sizes differ by at most one."""
     width = high - low + 1
-    starts = [low + width * place // n_bins for place in range(n_bins)]
+    starts = [low + width * index // n_bins for index in range(n_bins)]
     return IntegerBins(np.array(starts, dtype=np.int64), high)
 
 
@@ -53,23 +56,21 @@ def integer_bins(low: int, high: int, n_bins: int) -> IntegerBins:
 class RealBins:
     """Bin i is `[edges[i], edges[i + 1])`; the last bin holds its right edge too."""
 
-    edges: npt.NDArray[np.float64]
+    edges: FloatArray
 
     @property
     def n_bins(self) -> int:
         """Number of bins."""
         return len(self.edges) - 1
 
-    def codes(self, values: npt.NDArray[np.float64]) -> Codes:
+    def codes(self, values: FloatArray) -> Codes:
         """Find each value's bin, -1 for NaN and for values outside."""
         codes = np.searchsorted(self.edges, values, side="right") - 1
         codes[values == self.edges[-1]] = self.n_bins - 1
         inside = (values >= self.edges[0]) & (values <= self.edges[-1])
         return np.where(inside, codes, MISFIT).astype(np.int32)
 
-    def draw(
-        self, codes: Codes, generator: np.random.Generator, decimals: int
-    ) -> npt.NDArray[np.float64]:
+    def draw(self, codes: Codes, generator: np.random.Generator, decimals: int) -> FloatArray:
         """Draw one number of each code's bin, uniformly, with so many decimals.
 
         A draw that rounding would move to another bin is rounded inwards; where the bin has no
@@ -95,7 +96,7 @@ def real_bins(low: float, high: float, n_bins: int) -> RealBins:
     and 0.1 steps look like 0.3, not 0.30000000000000004.
     """
     start, width = Fraction(str(low)), Fraction(str(high)) - Fraction(str(low))
-    edges = [float(start + width * place / n_bins) for place in range(n_bins + 1)]
+    edges = [float(start + width * index / n_bins) for index in range(n_bins + 1)]
     return RealBins(np.array(edges))
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from aim_core.arrays import CodeTable, FloatArray
 from aim_core.domain import Domain
 from aim_core.errors import TableError
-from aim_core.estimation_types import FloatArray
 from aim_core.extras import import_optional
-from aim_core.marginals import Codes, checked_columns
+from aim_core.marginals import checked_columns
 
 MAX_CATEGORIES = 255
 """Most codes of a feature that is taken as categorical; above it, codes are taken as ordered."""
@@ -30,7 +30,7 @@ def default_target(domain: Domain) -> str | None:
     return next((name for name in reversed(domain.attributes) if domain.size_of(name) == 2), None)
 
 
-def auc(synthetic_codes: Codes, real_codes: Codes, domain: Domain, target: str) -> Auc:
+def auc(synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, target: str) -> Auc:
     """Train gradient boosting on synthetic rows and score it on held-out real rows.
 
     All attributes but the target are features, the tables are (n_rows, len(domain)) codes. With
@@ -59,8 +59,8 @@ def auc(synthetic_codes: Codes, real_codes: Codes, domain: Domain, target: str) 
 
 
 def _predict(
-    synthetic_codes: Codes, real_codes: Codes, domain: Domain, place: int
-) -> tuple[Codes, FloatArray]:
+    synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, place: int
+) -> tuple[CodeTable, FloatArray]:
     """Return the synthetic table's classes and the real rows' probabilities, a column each."""
     ensemble = import_optional("sklearn.ensemble", "compare")
 
@@ -72,12 +72,12 @@ def _predict(
             random_state=_SEED,
         )
         model.fit(synthetic_codes[:, features], synthetic_codes[:, place])
-        classes: Codes = model.classes_
+        classes: CodeTable = model.classes_
         probabilities: FloatArray = model.predict_proba(real_codes[:, features])
     return classes, probabilities
 
 
-def _one_against_rest(labels: Codes, classes: Codes, probabilities: FloatArray) -> float:
+def _one_against_rest(labels: CodeTable, classes: CodeTable, probabilities: FloatArray) -> float:
     metrics = import_optional("sklearn.metrics", "compare")
 
     areas = []

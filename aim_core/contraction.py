@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aim_core.estimation_types import FloatArray
+from aim_core.arrays import FloatArray
 from aim_core.junction_tree import CellCounts, mask_of
 
 Axes = tuple[int, ...]

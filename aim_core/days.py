@@ -1,5 +1,6 @@
 """Calendar units of day numbers (`date.toordinal`): where they begin. Weeks begin on Monday."""
 
+from collections.abc import Iterator
 from datetime import date
 
 UNITS = ("day", "week", "month", "quarter", "year")
@@ -29,9 +30,9 @@ def next_unit(day: int, unit: str) -> int:
     return date(first.year + month // 12, month % 12 + 1, 1).toordinal()
 
 
-def unit_starts(low: int, high: int, unit: str) -> list[int]:
-    """List `low` and the first days of the calendar units that begin in (low, high]."""
-    starts = [low]
-    while (following := next_unit(starts[-1], unit)) <= high:
-        starts.append(following)
-    return starts
+def unit_starts(low: int, high: int, unit: str) -> Iterator[int]:
+    """Yield `low` and the first days of the calendar units that begin in (low, high]."""
+    start = low
+    while start <= high:
+        yield start
+        start = next_unit(start, unit)

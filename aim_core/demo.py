@@ -11,13 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aim_core.columns import (
-    BooleanColumn,
-    CategoricalColumn,
-    ContinuousColumn,
-    DateColumn,
-    IntegerColumn,
-)
+from aim_core.arrays import FloatArray, Indices
+from aim_core.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
+from aim_core.columns import BooleanColumn, CategoricalColumn
 from aim_core.schema import Schema, save_schema
 
 N_ROWS = 4000
@@ -29,12 +25,10 @@ EMPLOYMENT = ("student", "employed", "self-employed", "unemployed", "retired")
 DIAGNOSES = ("check-up", "infection", "asthma, chronic", "diabetes", "heart disease", "injury")
 
 _FIRST_DAY, _LAST_DAY = date(2023, 1, 1), date(2024, 12, 31)
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 
 
-def demo_schema() -> Schema:
-    """Return the demo table's schema, which follows from how the table is made."""
+def clinic_schema() -> Schema:
+    """Return the clinic's schema, which follows from how the table is made."""
     return Schema(
         (
             IntegerColumn("age", False, 18, 89, 18),
@@ -52,16 +46,16 @@ def demo_schema() -> Schema:
     )
 
 
-def write_demo(directory: Path, seed: int = SEED) -> tuple[Path, Path]:
+def write_clinic(directory: Path, seed: int = SEED) -> tuple[Path, Path]:
     """Write `table.csv` and `schema.toml` into a directory, the same bytes for the same seed."""
     directory.mkdir(parents=True, exist_ok=True)
     table, schema = directory / "table.csv", directory / "schema.toml"
-    demo_table(np.random.default_rng(seed)).to_csv(table, index=False, lineterminator="\n")
-    save_schema(demo_schema(), schema)
+    clinic_table(np.random.default_rng(seed)).to_csv(table, index=False, lineterminator="\n")
+    save_schema(clinic_schema(), schema)
     return table, schema
 
 
-def demo_table(generator: np.random.Generator, n_rows: int = N_ROWS) -> pd.DataFrame:
+def clinic_table(generator: np.random.Generator, n_rows: int = N_ROWS) -> pd.DataFrame:
     """Generate patients: age and place first, then what depends on them."""
     age = np.clip(generator.gamma(6.0, 8.0, n_rows), 18, 89).astype(np.int64)
     region = _pick(generator, np.tile([5.0, 2.0, 1.5, 0.5, 3.0], (n_rows, 1)))
@@ -90,21 +84,21 @@ def demo_table(generator: np.random.Generator, n_rows: int = N_ROWS) -> pd.DataF
     return _with_gaps(generator, frame)
 
 
-def _pick(generator: np.random.Generator, weights: Floats) -> Places:
-    """Draw one place per row of (n, k) weights."""
+def _pick(generator: np.random.Generator, weights: FloatArray) -> Indices:
+    """Draw one index per row of (n, k) weights."""
     sums = np.cumsum(weights, axis=1)
     drawn = generator.random((len(sums), 1)) * sums[:, -1:]
-    places: Places = np.sum(sums < drawn, axis=1)
-    return places
+    indices: Indices = np.sum(sums < drawn, axis=1)
+    return indices
 
 
-def _education(generator: np.random.Generator, age: Places, region: Places) -> Places:
+def _education(generator: np.random.Generator, age: Indices, region: Indices) -> Indices:
     young, in_city = (age < 45)[:, None], (region == 0)[:, None]
     weights = np.where(young, [0.5, 3.0, 3.0, 3.5], [3.0, 3.0, 3.0, 1.0])
     return _pick(generator, weights * np.where(in_city, [1.0, 1.0, 0.7, 3.0], [1.0, 1.0, 1.5, 0.7]))
 
 
-def _employment(generator: np.random.Generator, age: Places, education: Places) -> Places:
+def _employment(generator: np.random.Generator, age: Indices, education: Indices) -> Indices:
     weights = np.tile([0.05, 8.0, 2.0, 1.0, 0.05], (len(age), 1))
     weights[age < 26] = [8.0, 4.0, 0.3, 1.0, 0.0]
     weights[age >= 64] = [0.0, 0.6, 0.6, 0.0, 9.0]
@@ -113,19 +107,19 @@ def _employment(generator: np.random.Generator, age: Places, education: Places) 
 
 
 def _income(
-    generator: np.random.Generator, education: Places, employment: Places, region: Places
-) -> Floats:
+    generator: np.random.Generator, education: Indices, employment: Indices, region: Indices
+) -> FloatArray:
     by_work = np.array([7e3, 36e3, 42e3, 11e3, 21e3])[employment]
     by_education = np.array([0.7, 0.9, 1.0, 1.6])[education]
     by_region = np.array([1.25, 1.0, 0.9, 0.8, 0.95])[region]
     spread = np.exp(generator.normal(0.0, 0.22, len(region)))
-    income: Floats = np.minimum(by_work * by_education * by_region * spread, 120_000.0)
+    income: FloatArray = np.minimum(by_work * by_education * by_region * spread, 120_000.0)
     return income
 
 
 def _diagnosis(
-    generator: np.random.Generator, age: Places, smoker: npt.NDArray[np.bool_], bmi: Floats
-) -> Places:
+    generator: np.random.Generator, age: Indices, smoker: npt.NDArray[np.bool_], bmi: FloatArray
+) -> Indices:
     weights = np.tile([6.0, 2.0, 0.3, 0.2, 0.2, 1.0], (len(age), 1))
     weights[smoker, 2] += 4.0
     weights[:, 3] += np.maximum(bmi - 28.0, 0.0)
@@ -133,7 +127,7 @@ def _diagnosis(
     return _pick(generator, weights)
 
 
-def _last_visit(generator: np.random.Generator, diagnosis: Places) -> list[str]:
+def _last_visit(generator: np.random.Generator, diagnosis: Indices) -> list[str]:
     """Draw a day of the two years; infections fall into January to March."""
     n_days = (_LAST_DAY - _FIRST_DAY).days + 1
     days = generator.integers(0, n_days, len(diagnosis))

@@ -33,7 +33,7 @@ class Domain:
                 f"the domain names {len(self.attributes)} attributes but has "
                 f"{len(self.sizes)} sizes; give each attribute one size"
             )
-        position = {name: place for place, name in enumerate(self.attributes)}
+        position = {name: index for index, name in enumerate(self.attributes)}
         if len(position) != len(self.attributes) or "" in position:
             raise SchemaError("attribute names must be distinct and not empty; rename the columns")
         for name, size in zip(self.attributes, self.sizes, strict=True):
@@ -45,7 +45,7 @@ class Domain:
         return len(self.attributes)
 
     def position(self, attribute: str) -> int:
-        """Return an attribute's place in column order; WorkloadError if it is unknown."""
+        """Return an attribute's index in column order; WorkloadError if it is unknown."""
         try:
             return self._position[attribute]
         except KeyError:
@@ -59,7 +59,7 @@ class Domain:
         return self.sizes[self.position(attribute)]
 
     def positions(self, clique: Iterable[str]) -> tuple[int, ...]:
-        """Return the column places of a clique; WorkloadError as in `position`."""
+        """Return the column indices of a clique; WorkloadError as in `position`."""
         return tuple(self.position(name) for name in clique)
 
     def shape(self, clique: Iterable[str]) -> tuple[int, ...]:
@@ -72,8 +72,8 @@ class Domain:
 
     def canonical(self, clique: Iterable[str]) -> Clique:
         """Put a clique in column order; WorkloadError for an unknown or repeated attribute."""
-        places = sorted(self.positions(clique))
-        names = tuple(self.attributes[place] for place in places)
+        positions = sorted(self.positions(clique))
+        names = tuple(self.attributes[position] for position in positions)
         for left, right in itertools.pairwise(names):
             if left == right:
                 raise WorkloadError(f"a clique names {left!r} twice; name each attribute once")

@@ -7,11 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-
-FloatArray = NDArray[np.float64]
-"""A marginal or potential of a model: flat, or a table with an axis per attribute."""
 
 
 @dataclass(frozen=True, eq=False)

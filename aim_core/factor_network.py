@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.contraction import Axes, Contraction, spread, sum_onto
-from aim_core.estimation_types import FloatArray
 from aim_core.junction_tree import CellCounts, mask_of
 
 

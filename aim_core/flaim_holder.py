@@ -10,11 +10,12 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import CodeTable, Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, TableError
 from aim_core.estimation_types import Model
 from aim_core.flaim_terms import PROPORTION_BITS, Proportions, to_proportions
-from aim_core.marginals import Codes, Counts, count_marginals
+from aim_core.marginals import count_marginals
 from aim_core.plaintext import Sampler
 from aim_core.scoring import multipliers
 
@@ -52,7 +53,7 @@ class FlaimHolder:
     Raises TableError for a table without rows or with more than MAX_RECORDS.
     """
 
-    def __init__(self, domain: Domain, codes: Codes) -> None:
+    def __init__(self, domain: Domain, codes: CodeTable) -> None:
         if not 0 < len(codes) <= MAX_RECORDS:
             raise TableError(f"a holder has {len(codes)} records; 1 to {MAX_RECORDS} are possible")
         self._domain = domain

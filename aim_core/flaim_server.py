@@ -18,9 +18,10 @@ from fractions import Fraction
 import numpy as np
 
 from aim_core.accounting import PrivacyFilter
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import Fitter, FloatArray, Measurement, Model
+from aim_core.estimation_types import Fitter, Measurement, Model
 from aim_core.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
 from aim_core.flaim_terms import (
     FlaimSettings,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.arrays import CodeTable, Counts, FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
-from aim_core.estimation_types import FloatArray
-from aim_core.marginals import Codes, Counts, cell_indices, checked_columns
+from aim_core.marginals import cell_indices, checked_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class Heterogeneity:
 
 
 def heterogeneity(
-    codes: Codes,
-    owners: Codes,
+    codes: CodeTable,
+    owners: CodeTable,
     domain: Domain,
     cliques: Sequence[Clique],
 ) -> Heterogeneity:
@@ -73,7 +73,7 @@ def heterogeneity(
 
 def _total_variations(
     cells: Counts,
-    owners: Codes,
+    owners: CodeTable,
     n_rows: Counts,
 ) -> FloatArray:
     """Return each holder's total variation, from its rows' cells: the sum of (p_k - p)+."""

@@ -1,24 +1,20 @@
 """Exact marginals: counted in one pass over coded chunks, and projected by summing."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from aim_core.arrays import CodeTable, Counts, Indices
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
 
 Value = TypeVar("Value", bound=np.generic)
-Counts = npt.NDArray[np.int64]
-"""A marginal in whole counts, flat (n_cells,)."""
-
-Codes = npt.NDArray[np.integer[Any]]
-"""Rows as codes, (n_rows, n_columns) in column order, or some of their columns."""
 
 
 def count_marginals(
-    chunks: Iterable[Codes], domain: Domain, cliques: Sequence[Clique]
+    chunks: Iterable[CodeTable], domain: Domain, cliques: Sequence[Clique]
 ) -> dict[Clique, Counts]:
     """Count marginals in one pass; memory is that of the result and one chunk.
 
@@ -54,7 +50,7 @@ def project(
         raise WorkloadError(
             f"a marginal over {source} has {domain.n_cells(source)} cells, got {values.shape}"
         )
-    axes = tuple(place for place, name in enumerate(source) if name not in target)
+    axes = tuple(axis for axis, name in enumerate(source) if name not in target)
     table = values.reshape(domain.shape(source))
     total: npt.NDArray[Value] = np.add.reduce(table, axis=axes, dtype=values.dtype)
     return np.ascontiguousarray(total).reshape(-1)
@@ -71,7 +67,7 @@ def smallest_superset(target: Clique, cliques: Iterable[Clique], domain: Domain)
     return min(containing, key=lambda clique: (domain.n_cells(clique), domain.positions(clique)))
 
 
-def checked_columns(chunk: Codes, domain: Domain) -> list[npt.NDArray[np.int64]]:
+def checked_columns(chunk: CodeTable, domain: Domain) -> list[Indices]:
     """Split (n, len(domain)) codes into int64 columns; TableError for codes outside the domain."""
     if chunk.ndim != 2 or chunk.shape[1] != len(domain):
         raise TableError(f"a chunk of codes must be (n, {len(domain)}), got {chunk.shape}")
@@ -85,18 +81,16 @@ def checked_columns(chunk: Codes, domain: Domain) -> list[npt.NDArray[np.int64]]
     return columns
 
 
-def cell_indices(
-    columns: Sequence[npt.NDArray[np.int64]], domain: Domain, clique: Clique
-) -> npt.NDArray[np.int64]:
-    """Return each row's place in a clique's flat marginal, (n,) int64.
+def cell_indices(columns: Sequence[Indices], domain: Domain, clique: Clique) -> Indices:
+    """Return each row's index in a clique's flat marginal, (n,) int64.
 
     `columns` are those of `checked_columns`. Raises WorkloadError for an unknown attribute.
     """
-    index = np.zeros(len(columns[0]), dtype=np.int64)
-    for place in domain.positions(clique):
-        index *= domain.sizes[place]
-        index += columns[place]
-    return index
+    indices = np.zeros(len(columns[0]), dtype=np.int64)
+    for position in domain.positions(clique):
+        indices *= domain.sizes[position]
+        indices += columns[position]
+    return indices
 
 
 def _check_order(domain: Domain, clique: Clique) -> None:
@@ -104,9 +98,9 @@ def _check_order(domain: Domain, clique: Clique) -> None:
         raise WorkloadError(f"the clique {clique} is not in column order; use Domain.canonical")
 
 
-def _count_into(marginal: Counts, index: npt.NDArray[np.int64]) -> None:
-    if len(index) < len(marginal):
+def _count_into(marginal: Counts, indices: Indices) -> None:
+    if len(indices) < len(marginal):
         # few rows touch few cells: no second array of all cells
-        np.add.at(marginal, index, 1)
+        np.add.at(marginal, indices, 1)
     else:
-        marginal += np.bincount(index, minlength=len(marginal))
+        marginal += np.bincount(indices, minlength=len(marginal))

@@ -11,15 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import (
-    FloatArray,
-    Measurement,
-    Model,
-    check_measurements,
-    estimate_total,
-)
+from aim_core.estimation_types import Measurement, Model, check_measurements, estimate_total
 from aim_core.extras import import_optional
 from aim_core.mirror_descent import MirrorDescent
 from aim_core.tree_model import TreeModel, calibrate

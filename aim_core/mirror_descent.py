@@ -10,15 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.contraction import spread
 from aim_core.domain import Clique, Domain
-from aim_core.estimation_types import (
-    FloatArray,
-    Measurement,
-    Model,
-    check_measurements,
-    estimate_total,
-)
+from aim_core.estimation_types import Measurement, Model, check_measurements, estimate_total
 from aim_core.factor_network import FactorNetwork
 from aim_core.junction_tree import build_tree, mask_of
 from aim_core.objective import Objective

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.contraction import Axes, spread, sum_onto
 from aim_core.domain import Domain
-from aim_core.estimation_types import FloatArray, Measurement
+from aim_core.estimation_types import Measurement
 from aim_core.junction_tree import CellCounts, mask_of, maximal_masks, positions_of
 
 

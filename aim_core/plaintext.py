@@ -6,9 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
+from aim_core.arrays import CodeTable, Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.marginals import Codes, Counts, count_marginals, project, smallest_superset
+from aim_core.marginals import count_marginals, project, smallest_superset
 from aim_core.participation import Participation
 from aim_core.requests import Measure, Select
 from aim_core.scoring import multipliers, scores
@@ -99,8 +100,8 @@ class GrowingOracle:
     def __init__(
         self,
         workload: Workload,
-        codes: Codes,
-        owners: Codes,
+        codes: CodeTable,
+        owners: CodeTable,
         participation: Participation,
         sampler: Sampler,
         fraction_bits: int,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aim_core.arrays import FloatArray
 from aim_core.contraction import Contraction, spread, sum_onto
-from aim_core.estimation_types import FloatArray
 from aim_core.junction_tree import CellCounts, JunctionTree, positions_of
 
 

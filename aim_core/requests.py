@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
+from aim_core.arrays import Counts
 from aim_core.domain import Clique
-from aim_core.marginals import Counts
 
 
 @dataclass(frozen=True, eq=False)

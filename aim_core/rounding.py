@@ -1,14 +1,14 @@
 """Systematic rounding of a model's marginals to whole counts."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aim_core.arrays import Counts, FloatArray
 from aim_core.errors import MechanismError
 
 _BLOCK = 1 << 15
 
 
-def systematic_round(values: NDArray[np.float64], u: float) -> NDArray[np.int64]:
+def systematic_round(values: FloatArray, u: float) -> Counts:
     """Round cells to integers by `Y_i = floor(C_i + u) - floor(C_{i-1} + u)`, C the running sum.
 
     `values` is `(n_cells,) float64`, all >= 0; `u` is in [0, 1), from the public seed. The result

@@ -5,21 +5,31 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from aim_core.columns import CodedColumn, Column, column_from_settings
+from aim_core.arrays import CodeTable
+from aim_core.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
+from aim_core.columns import BooleanColumn, CategoricalColumn, CodedColumn, Column
 from aim_core.domain import Domain
 from aim_core.errors import SchemaError, TableError
-from aim_core.texts import cell_texts
-from aim_core.toml_text import toml_table
-from aim_core.violations import Violations, column_mismatch
+from aim_core.settings import ColumnKeys
+from aim_core.texts import Chunk
+from aim_core.violations import Misfits, column_mismatch
 
-CodeTable = npt.NDArray[np.int32]
-"""(n_rows, n_columns) codes in schema order."""
+COLUMN_TYPES: Mapping[str, type[Column]] = {
+    column_type.kind: column_type
+    for column_type in (
+        CategoricalColumn,
+        IntegerColumn,
+        ContinuousColumn,
+        DateColumn,
+        BooleanColumn,
+        CodedColumn,
+    )
+}
+"""The types that a schema file may name, by their kinds."""
 
 
 @dataclass(frozen=True)
@@ -41,40 +51,36 @@ class Schema:
         domain = Domain(names, tuple(column.size for column in self.columns))
         object.__setattr__(self, "domain", domain)
 
-    def encode(self, frame: pd.DataFrame) -> CodeTable:
+    def encode(self, chunk: Chunk) -> CodeTable:
         """Code a table, its columns in any order.
 
         Raises TableError for columns that lack or are unknown, and for values that do not fit
         (the text has examples: show it to the table's holder only).
         """
-        violations = Violations()
-        codes = self.encode_collecting(frame, violations, first_row=1)
-        if violations:
-            raise violations.error()
+        misfits = Misfits()
+        codes = self.encode_collecting(chunk, misfits, first_row=1)
+        if misfits:
+            raise misfits.error()
         return codes
 
-    def encode_collecting(
-        self, frame: pd.DataFrame, violations: Violations, first_row: int
-    ) -> CodeTable:
-        """Code one chunk of a table and add what does not fit to `violations`.
+    def encode_collecting(self, chunk: Chunk, misfits: Misfits, first_row: int) -> CodeTable:
+        """Code one chunk of a table and add what does not fit to `misfits`.
 
         Where something does not fit the codes are negative. Raises TableError for columns that
         lack or are unknown.
         """
-        found = [str(name) for name in frame.columns]
-        mismatch = column_mismatch(self.domain.attributes, self.drop, found)
-        if mismatch or len(set(found)) < len(found):
-            raise TableError(mismatch or "the table has two columns of one name; rename one")
-        codes = np.empty((len(frame), len(self.columns)), dtype=np.int32)
-        for place, column in enumerate(self.columns):
-            texts = cell_texts(frame.iloc[:, found.index(column.name)])
-            codes[:, place] = column.encode(texts)
-            violations.add(column, codes[:, place], texts, first_row)
+        mismatch = column_mismatch(self.domain.attributes, self.drop, list(chunk))
+        if mismatch:
+            raise TableError(mismatch)
+        n_rows = len(next(iter(chunk.values())))
+        codes = np.empty((n_rows, len(self.columns)), dtype=np.int32)
+        for index, column in enumerate(self.columns):
+            cells = chunk[column.name]
+            codes[:, index] = column.encode(cells)
+            misfits.add(column, codes[:, index], cells, first_row)
         return codes
 
-    def decode(
-        self, codes: npt.NDArray[np.integer[Any]], generator: np.random.Generator
-    ) -> pd.DataFrame:
+    def decode(self, codes: CodeTable, generator: np.random.Generator) -> pd.DataFrame:
         """Turn (n, d) codes into a table of the original types.
 
         Numbers and dates are drawn uniformly within their bins; dates are ISO texts; missing
@@ -88,21 +94,21 @@ class Schema:
         narrow = codes.astype(np.int32)
         return pd.DataFrame(
             {
-                column.name: column.decode(narrow[:, place], generator)
-                for place, column in enumerate(self.columns)
+                column.name: column.decode(narrow[:, index], generator)
+                for index, column in enumerate(self.columns)
             }
         )
 
     def to_dict(self) -> dict[str, object]:
         """Return what a schema file holds, with plain values only (fit for JSON)."""
         drop = {"drop": list(self.drop)} if self.drop else {}
-        return {**drop, "columns": [column.settings() for column in self.columns]}
+        return {**drop, "columns": [column.to_dict() for column in self.columns]}
 
     def to_toml(self) -> str:
         """Write the schema as TOML; `schema_from_dict` of the parsed text is the same schema."""
-        parts = [toml_table("", {"drop": list(self.drop)})] if self.drop else []
-        parts += [toml_table("[[columns]]", column.settings()) for column in self.columns]
-        return "\n".join(parts)
+        from aim_core.toml_text import toml_text  # loads tomlkit, which reading does not need
+
+        return toml_text(self.to_dict())
 
 
 def load_schema(path: Path | str) -> Schema:
@@ -160,13 +166,21 @@ def schema_from_dict(data: object) -> Schema:
         raise SchemaError("`drop` must be a list of column names")
     if not isinstance(columns, list) or not columns:
         raise SchemaError("`columns` must list at least one column ([[columns]] in TOML)")
-    return Schema(tuple(_column(place, keys) for place, keys in enumerate(columns)), tuple(drop))
+    return Schema(
+        tuple(_column(number, keys) for number, keys in enumerate(columns, 1)), tuple(drop)
+    )
 
 
-def _column(place: int, keys: object) -> Column:
+def _column(number: int, keys: object) -> Column:
     if not isinstance(keys, Mapping) or not isinstance(keys.get("name"), str) or not keys["name"]:
-        raise SchemaError(f"column number {place + 1} of the schema needs a `name`")
-    return column_from_settings(keys["name"], {k: v for k, v in keys.items() if k != "name"})
+        raise SchemaError(f"column number {number} of the schema needs a `name`")
+    own = ColumnKeys(keys["name"], {key: value for key, value in keys.items() if key != "name"})
+    kind = own.text("type")
+    if kind not in COLUMN_TYPES:
+        raise own.refuse(f"unknown type {kind!r}; the types are {', '.join(COLUMN_TYPES)}")
+    column = COLUMN_TYPES[kind].from_keys(own, own.flag("missing"))
+    own.finish(kind)
+    return column
 
 
 def _distinct_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

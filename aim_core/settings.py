@@ -9,7 +9,7 @@ from aim_core.texts import parse_day
 _ABSENT = object()
 
 
-class ColumnSettings:
+class ColumnKeys:
     """The keys of one column, taken out one by one; what is left over is refused."""
 
     def __init__(self, column: str, keys: Mapping[str, object]) -> None:

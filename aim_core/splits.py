@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from aim_core.arrays import CodeTable
 from aim_core.classifier import default_target
 from aim_core.domain import Domain
 from aim_core.errors import TableError
 from aim_core.extras import import_optional
-from aim_core.marginals import Codes
 
 KINDS = ("iid", "cluster", "dirichlet:BETA")
 """The kinds of split that `assign` knows, as a user writes them."""
@@ -61,7 +61,7 @@ def check_split(kind: str, domain: Domain, target: str | None) -> None:
 
 
 def assign(
-    chunks: Sequence[Codes],
+    chunks: Sequence[CodeTable],
     domain: Domain,
     n_holders: int,
     kind: str,
@@ -114,7 +114,7 @@ def _target_place(domain: Domain, target: str | None) -> int:
     return domain.position(target)
 
 
-def _clusters(codes: Codes, domain: Domain, n_holders: int, seed: int) -> Owners:
+def _clusters(codes: CodeTable, domain: Domain, n_holders: int, seed: int) -> Owners:
     """Cluster the rows: one-hot codes, ten principal components, mini-batch k-means.
 
     Maddock et al. 2024 embed the plain codes with UMAP and run k-means. The lighter embedding
@@ -152,7 +152,7 @@ def _clusters(codes: Codes, domain: Domain, n_holders: int, seed: int) -> Owners
 
 
 def _label_skew(
-    labels: Codes, n_holders: int, beta: float, generator: np.random.Generator
+    labels: CodeTable, n_holders: int, beta: float, generator: np.random.Generator
 ) -> Owners:
     owners = np.empty(len(labels), dtype=np.int32)
     for label in np.unique(labels):

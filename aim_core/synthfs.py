@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aim_core.arrays import CodeTable
 from aim_core.columns import CodedColumn
 from aim_core.errors import TableError
-from aim_core.schema import CodeTable, Schema
+from aim_core.schema import Schema
 
 N_ROWS_PER_HOLDER = 500
 N_FEATURES = 10

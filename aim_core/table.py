@@ -1,30 +1,26 @@
 """Reading a holder's table, larger than memory if need be: CSV or Parquet, chunk by chunk."""
 
-import csv
-import gzip
-import itertools
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TextIO
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from aim_core.arrays import CodeTable
+from aim_core.csv_files import csv_chunks
 from aim_core.errors import TableError
-from aim_core.schema import CodeTable, Schema
-from aim_core.texts import arrow_texts
-from aim_core.violations import Violations
+from aim_core.file_checks import first_bytes
+from aim_core.parquet_files import PARQUET_MAGIC, parquet_chunks
+from aim_core.schema import Schema
+from aim_core.texts import Chunk
+from aim_core.violations import Misfits
 
 N_CHUNK_ROWS = 65_536
-_PARQUET_MAGIC = b"PAR1"
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_chunks(path: Path | str, n_rows: int = N_CHUNK_ROWS) -> Iterator[pd.DataFrame]:
-    """Read a table in chunks of at most `n_rows` rows; every cell is a text or None.
+def read_chunks(
+    path: Path | str, n_rows: int = N_CHUNK_ROWS, skip: Collection[str] = ()
+) -> Iterator[Chunk]:
+    """Read a table in chunks of at most `n_rows` rows; every cell is a text, or is not there.
+
+    Columns named in `skip` are left out, whatever they hold.
 
     The format follows from the file's first bytes: Parquet, gzipped CSV, or else CSV (UTF-8,
     commas, a header line). Nothing is guessed about types. Raises TableError for a file that is
@@ -32,23 +28,13 @@ def read_chunks(path: Path | str, n_rows: int = N_CHUNK_ROWS) -> Iterator[pd.Dat
     another length than the header, and for column names that are empty or occur twice.
     """
     path = Path(path)
-    chunks = _parquet_chunks(path, n_rows) if _is_parquet(path) else _csv_chunks(path, n_rows)
-    n_read = 0
-    for chunk in chunks:
-        n_read += len(chunk)
+    chunks_of = parquet_chunks if _is_parquet(path) else csv_chunks
+    empty = True
+    for chunk in chunks_of(path, n_rows, skip):
+        empty = False
         yield chunk
-    if not n_read:
+    if empty:
         raise TableError(f"the table {path} has a header but no rows; give a table with rows")
-
-
-def count_rows(path: Path | str) -> int:
-    """Count the rows of a table, 0 for none; otherwise TableError as in `read_chunks`."""
-    path = Path(path)
-    if _is_parquet(path):
-        with _parquet_file(path) as file:
-            return int(file.metadata.num_rows)
-    with _csv_rows(path) as (_, rows):
-        return sum(1 for _ in rows)
 
 
 def encoded_chunks(
@@ -60,117 +46,17 @@ def encoded_chunks(
     the schema: the error counts them over the whole table, and chunks from the first misfit on
     are not yielded. So use no result before the iterator has ended.
     """
-    violations = Violations()
+    misfits = Misfits()
     first_row = 1
-    for frame in read_chunks(path, n_rows):
-        codes = schema.encode_collecting(frame, violations, first_row)
-        first_row += len(frame)
-        if not violations:
+    for chunk in read_chunks(path, n_rows, skip=schema.drop):
+        codes = schema.encode_collecting(chunk, misfits, first_row)
+        first_row += len(codes)
+        if not misfits:
             yield codes
-    if violations:
-        raise violations.error()
+    if misfits:
+        raise misfits.error()
 
 
 def _is_parquet(path: Path) -> bool:
     named = path.suffix.lower() in (".parquet", ".pq")
-    return named or _first_bytes(path).startswith(_PARQUET_MAGIC)
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError as error:
-        raise TableError(
-            f"cannot read the table {path}: {error.strerror}; check the path and its permissions"
-        ) from error
-
-
-@contextmanager
-def _parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with _opened_parquet(path) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"cannot read {path} as Parquet: {error}; write the file again, or give CSV"
-        ) from error
-
-
-def _opened_parquet(path: Path) -> pq.ParquetFile:
-    _first_bytes(path)
-    return pq.ParquetFile(path)
-
-
-def _parquet_chunks(path: Path, n_rows: int) -> Iterator[pd.DataFrame]:
-    with _parquet_file(path) as file:
-        names = _checked_names(path, file.schema_arrow.names)
-        for batch in file.iter_batches(batch_size=n_rows):
-            columns = zip(names, batch.columns, strict=True)
-            yield pd.DataFrame(
-                {name: pd.Series(arrow_texts(a, name), dtype=object) for name, a in columns}
-            )
-
-
-def _csv_chunks(path: Path, n_rows: int) -> Iterator[pd.DataFrame]:
-    with _csv_rows(path) as (names, rows):
-        while chunk := list(itertools.islice(rows, n_rows)):
-            yield pd.DataFrame(chunk, columns=names, dtype=object)
-
-
-@contextmanager
-def _csv_rows(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Open a CSV file as its column names and its rows, all of the header's length."""
-    try:
-        with _opened_csv(path) as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            names = _header(path, reader)
-            yield names, _full_rows(path, reader, len(names))
-    except UnicodeDecodeError as error:
-        raise TableError(
-            f"the table {path} is not UTF-8 text ({error.reason}); convert it to UTF-8"
-        ) from error
-    except (csv.Error, EOFError, zlib.error, OSError) as error:
-        raise TableError(f"cannot read {path} as CSV: {error}; write the file again") from error
-
-
-def _opened_csv(path: Path) -> TextIO:
-    if _first_bytes(path).startswith(_GZIP_MAGIC):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
-    header = next((row for row in reader if row), None)
-    if header is None:
-        raise TableError(f"the table {path} is empty; give a header line and rows")
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
-            raise TableError(
-                f"the header of {path} has no comma but {name}; write the table with commas"
-            )
-    return _checked_names(path, [name.strip() for name in header])
-
-
-def _full_rows(path: Path, reader: Iterator[list[str]], n_columns: int) -> Iterator[list[str]]:
-    """Yield the rows but for blank lines; TableError where a row is too short or too long."""
-    n_row = 0
-    for row in reader:
-        if not row:
-            continue
-        n_row += 1
-        if len(row) != n_columns:
-            raise TableError(
-                f"row {n_row} of {path} has {len(row)} cells, but the header has {n_columns}; "
-                "correct the row (a cell with a comma needs quotes)"
-            )
-        yield row
-
-
-def _checked_names(path: Path, names: Sequence[str]) -> list[str]:
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
-    if repeated:
-        raise TableError(f"the table {path} has two columns {repeated[0]!r}; rename one of them")
-    if "" in names or not names:
-        raise TableError(f"a column of the table {path} has no name; name every column")
-    return list(names)
+    return named or first_bytes(path).startswith(PARQUET_MAGIC)

@@ -1,13 +1,16 @@
-"""Cells of a table as texts, and what a text means as a number, a day or nothing.
+"""Cells of a table, which are texts, and what a text means as a number, a day or nothing.
 
 Every table reaches the schema as texts, so that a value has one meaning wherever it came from:
 `1` in a CSV file, an integer 1 and a float 1.0 in a Parquet file are the same value.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,6 @@ import pandas as pd
 import pyarrow as pa
 
 from aim_core.errors import TableError
-
-Texts = npt.NDArray[np.object_]
-"""One column of cells, each a `str` or None for missing."""
 
 MISSING_TEXTS = frozenset(
     {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"}
@@ -31,33 +31,79 @@ _DAY = re.compile(r"([0-9]{4})[-/]([0-9]{2})[-/]([0-9]{2})(?:[ T][0-9]{2}:[0-9]{
 _MAX_EXACT_DIGITS = 25
 
 
-def cell_texts(cells: "pd.Series[Any]") -> Texts:
-    """Turn a pandas column of any type into texts; TableError for nested values."""
+@dataclass(frozen=True)
+class Cells:
+    """One column of a chunk: its different texts, and for each row which of them it has.
+
+    `texts` are as written, in the order in which rows first bring them; `indices` is (n_rows,),
+    -1 where a row has no cell at all.
+    """
+
+    texts: Sequence[str]
+    indices: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @classmethod
+    def of(cls, cells: Sequence[str | None]) -> Self:
+        """Collect the cells of all rows, None for a row that has none."""
+        return cls._encoded(pa.array(cells, pa.large_string()))
+
+    @classmethod
+    def of_arrow(cls, array: pa.Array, name: str) -> Self:
+        """Turn an Arrow column into cells; TableError for nested values or undecodable bytes."""
+        if pa.types.is_dictionary(array.type):
+            # its dictionary may hold values that no row has
+            array = array.dictionary_decode()
+        try:
+            return cls._encoded(array)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise TableError(
+                f"column {name!r} has type {array.type}, which has no plain text form; store it as "
+                "text, number, boolean or date, or list the column in the schema's `drop`"
+            ) from error
+
+    @classmethod
+    def _encoded(cls, array: pa.Array) -> Self:
+        encoded = array.dictionary_encode()
+        texts = encoded.dictionary.cast(pa.large_string()).drop_null().to_pylist()
+        return cls(texts, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+
+    @cached_property
+    def stripped(self) -> list[str]:
+        """The different texts without the white space around them."""
+        return [text.strip() for text in self.texts]
+
+    def row(self, index: int) -> str | None:
+        """Return the text of one row, None if it has no cell."""
+        which = self.indices[index]
+        return None if which < 0 else self.texts[which]
+
+
+Chunk = Mapping[str, Cells]
+"""Some rows of a table: its columns by name, all of one length."""
+
+
+def frame_cells(frame: pd.DataFrame) -> Chunk:
+    """Turn a pandas table of any types into cells; TableError for nested or repeated columns."""
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise TableError("the table has two columns of one name; rename one")
+    return {name: _series_cells(frame.iloc[:, index]) for index, name in enumerate(names)}
+
+
+def _series_cells(series: "pd.Series[Any]") -> Cells:
     try:
-        array = pa.Array.from_pandas(cells)
+        array = pa.Array.from_pandas(series)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        absent = cells.isna()
-        values = [
-            None if is_null else str(value) for value, is_null in zip(cells, absent, strict=True)
-        ]
-        return np.array(values, dtype=object)
-    return arrow_texts(array, str(cells.name))
-
-
-def arrow_texts(array: "pa.Array | pa.ChunkedArray", name: str) -> Texts:
-    """Turn an Arrow column into texts; TableError for nested values or undecodable bytes."""
+        present = series.notna()
+        return Cells.of(
+            [str(value) if given else None for value, given in zip(series, present, strict=True)]
+        )
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    try:
-        texts: Texts = array.cast(pa.string()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise TableError(
-            f"column {name!r} has type {array.type}, which has no plain text form; "
-            "store it as text, number, boolean or date, or list the column in the schema's `drop`"
-        ) from error
-    return texts
+    return Cells.of_arrow(array, str(series.name))
 
 
 def has_leading_zero(text: str) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import FloatArray
 from aim_core.contraction import Axes, spread, sum_onto
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import FloatArray
 from aim_core.junction_tree import Edge, JunctionTree, build_tree, mask_of, positions_of
 from aim_core.marginals import cell_indices, checked_columns
 from aim_core.queries import Queries

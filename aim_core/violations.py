@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aim_core.bins import MISFIT, Codes
+from aim_core.arrays import Codes
+from aim_core.bins import MISFIT
 from aim_core.columns import ABSENT, Column
 from aim_core.errors import TableError
-from aim_core.texts import Texts
+from aim_core.texts import Cells
 
 N_EXAMPLES = 3
 _MAX_SHOWN = 40
 
 
 @dataclass
-class _ColumnViolations:
+class _ColumnMisfits:
     column: Column
     n_misfits: int = 0
     n_absent: int = 0
@@ -36,19 +37,19 @@ class _ColumnViolations:
         return lines
 
 
-class Violations:
+class Misfits:
     """Collects what does not fit, over all chunks of a table.
 
     The text of its error holds example values: it is for the table's holder only.
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, _ColumnViolations] = {}
+        self._columns: dict[str, _ColumnMisfits] = {}
 
     def __bool__(self) -> bool:
         return bool(self._columns)
 
-    def add(self, column: Column, codes: Codes, texts: Texts, first_row: int) -> None:
+    def add(self, column: Column, codes: Codes, cells: Cells, first_row: int) -> None:
         """Count the `MISFIT` and `ABSENT` codes of one column of a chunk.
 
         `first_row` is the number of the chunk's first row in the table, counted from 1.
@@ -56,11 +57,11 @@ class Violations:
         misfits, n_absent = np.flatnonzero(codes == MISFIT), int(np.sum(codes == ABSENT))
         if not len(misfits) and not n_absent:
             return
-        entry = self._columns.setdefault(column.name, _ColumnViolations(column))
+        entry = self._columns.setdefault(column.name, _ColumnMisfits(column))
         entry.n_misfits += len(misfits)
         entry.n_absent += n_absent
-        for place in misfits[: N_EXAMPLES - len(entry.examples)]:
-            entry.examples.append(f"row {first_row + place}: {_shown(str(texts[place]))}")
+        for index in misfits[: N_EXAMPLES - len(entry.examples)]:
+            entry.examples.append(f"row {first_row + index}: {_shown(str(cells.row(index)))}")
 
     def error(self) -> TableError:
         """Make the error that lists all columns."""

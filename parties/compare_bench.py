@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from aim_core.accounting import parse_rational
 from aim_core.aim import aim, drive
 from aim_core.aim_terms import AimSettings
+from aim_core.arrays import CodeTable
 from aim_core.classifier import auc, default_target
 from aim_core.domain import Clique
 from aim_core.errors import TableError
@@ -48,8 +48,6 @@ from parties.mechanism import (
     run_budget,
 )
 
-Codes = NDArray[np.integer[Any]]
-
 N_PARTIES, THRESHOLD = 3, 1
 """The compute parties that DistAIM is compared with."""
 
@@ -74,7 +72,7 @@ class Finished:
     """What a method's run ends with. `seconds` are those of the run, without the scoring."""
 
     model: Model
-    codes: Codes
+    codes: CodeTable
     communication: Communication
     sigma: float
     rounds: int
@@ -329,7 +327,7 @@ def from_outcome(
 
 def _read(
     settings: CompareSettings,
-) -> tuple[Codes, Schema, NDArray[np.int32] | None]:
+) -> tuple[CodeTable, Schema, NDArray[np.int32] | None]:
     """Return all rows as codes, the schema, and the rows' holders if they come with the table."""
     if settings.table == SYNTHFS:
         held = synthfs(settings.holders, _PUBLIC_SEED)
@@ -339,5 +337,5 @@ def _read(
     return np.concatenate(chunks), schema, None
 
 
-def _sample(model: Model, seed: int) -> Codes:
+def _sample(model: Model, seed: int) -> CodeTable:
     return model.sample(max(1, round(model.total)), np.random.default_rng(seed))

@@ -1,10 +1,7 @@
 """A manifest for people: the TOML file that sites exchange, and the summary before they sign."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from aim_core.toml_text import toml_comment, toml_table
 from parties.certificates import fingerprint
 from parties.manifest import Manifest, Member, PublicInputs, parse_fraction
 
@@ -12,44 +9,32 @@ _HEADER = """Manifest of a DistAIM job: what all sites agree on.
 Its hash is taken over the values below; comments, order and line breaks do not count.
 Nothing in it is secret. Every compute party signs it with `distaim approve`."""
 
-_COMMENTS = {
-    "mechanism": "The privacy budget: epsilon and delta are exact; rho follows from them and from\n"
-    "the kind of noise, and every party computes it anew. Without `rounds`, AIM adapts.",
-    "estimator": "Who drives the job and fits the model; it sees only what the parties open.",
-    "parties": "A compute party: its API for holders and estimator (url), and where its peers\n"
-    "reach it (host, port). Its place in the list, from 0, is its number.",
-    "holders": "A data holder that may upload.",
-    "schema": "The columns of every holder's table, in this order; public.",
+_COMMENTS: dict[tuple[str | int, ...], str] = {
+    (): _HEADER,
+    ("mechanism",): "The privacy budget: epsilon and delta are exact; rho follows from them and\n"
+    "from the kind of noise, and every party computes it anew. Without `rounds`, AIM adapts.",
+    ("estimator",): "Who drives the job and fits the model; it sees only what the parties open.",
+    ("parties", 0): "A compute party: its API for holders and estimator (url), and where its\n"
+    "peers reach it (host, port). Its place in the list, from 0, is its number.",
+    ("holders", 0): "A data holder that may upload.",
+    ("schema",): "The columns of every holder's table, in this order; public.",
 }
 
 
 def manifest_toml(manifest: Manifest) -> str:
     """Write a manifest as TOML; `load_manifest` of the text has the same hash."""
+    from aim_core.toml_text import toml_text  # loads tomlkit, which `summary` does not need
+
     raw = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
-    tables = {key: raw.pop(key) for key in ("mechanism", "estimator", "parties", "holders")}
-    schema = raw.pop("schema")
-    parts = [toml_comment(_HEADER) + "\n", toml_table("", raw)]
-    parts.append(toml_table("[mechanism]", tables["mechanism"], _COMMENTS["mechanism"]))
-    parts.append(_member("[estimator]", tables["estimator"], _COMMENTS["estimator"]))
-    for key in ("parties", "holders"):
-        first, *rest = tables[key]
-        parts.append(_member(f"[[{key}]]", first, _COMMENTS[key]))
-        parts += [_member(f"[[{key}]]", member) for member in rest]
-    columns = schema.pop("columns", [])
-    parts.append(toml_table("[schema]", schema, _COMMENTS["schema"]))
-    parts += [toml_table("[[schema.columns]]", column) for column in columns]
-    return "\n".join(parts)
+    tables = {
+        key: raw.pop(key) for key in ("mechanism", "estimator", "parties", "holders", "schema")
+    }
+    return toml_text(raw | tables, _COMMENTS)
 
 
 def save_manifest_toml(manifest: Manifest, path: Path) -> None:
     """Write the TOML file of a manifest."""
     path.write_text(manifest_toml(manifest), "utf-8")
-
-
-def _member(header: str, member: Mapping[str, Any], comment: str = "") -> str:
-    """Write one member; its certificate stands on lines of its own, as in its file."""
-    keys = {key: value for key, value in member.items() if key != "certificate"}
-    return toml_table(header, keys, comment) + f'certificate = """\n{member["certificate"]}"""\n'
 
 
 def summary(manifest: Manifest, inputs: PublicInputs) -> str:

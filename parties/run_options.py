@@ -10,7 +10,7 @@ import numpy as np
 
 from aim_core.accounting import parse_rational
 from aim_core.aim_terms import AimSettings
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 from aim_core.domain import Clique
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
@@ -171,5 +171,5 @@ def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:
         if not options.table.is_file():
             raise ConfigError(f"there is no table {options.table}; check the path")
         return options.table, load_schema(options.schema)
-    table, schema = write_demo(options.out / "demo")
+    table, schema = write_clinic(options.out / "demo")
     return table, load_schema(schema)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 from aim_core.schema import Schema, load_schema
 from parties.approval import approve
 from parties.certificates import Identity, make_identity
@@ -54,7 +54,7 @@ class Consortium:
     ) -> None:
         self.folder = folder
         if table is None or schema is None:
-            table, schema_path = write_demo(folder / "demo")
+            table, schema_path = write_clinic(folder / "demo")
             schema = load_schema(schema_path)
         self.table, self.settings = table, party_settings
         names = [f"party-{p}" for p in PARTIES] + [f"holder-{h}" for h in range(n_holders)]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 
 DISTAIM = [sys.executable, "-m", "parties"]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    table, schema = write_demo(tmp_path_factory.mktemp("demo"))
+    table, schema = write_clinic(tmp_path_factory.mktemp("demo"))
     return [str(table), "--schema", str(schema)]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from deployment import wait_until
 
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
@@ -168,7 +168,7 @@ def make_keys_and_manifest(world: World) -> None:
     world.run(*[(call[1], call) for call in commands("2. Keys")])
     for site in SITES:
         world.send(f"{site}.crt", site, ["a"])
-    table, schema = write_demo(world.folder / "demo")
+    table, schema = write_clinic(world.folder / "demo")
     shutil.copy(schema, world.folder / "a" / "schema.toml")
     head, *rows = table.read_text().splitlines(keepends=True)
     for place, holder in enumerate(HOLDERS):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 from parties.approval import load_approved_manifest
 
 COMMAND = [sys.executable, "-m", "parties", "run"]
@@ -212,7 +212,7 @@ def test_a_terminated_run_stops_its_children(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    table, schema = write_demo(tmp_path_factory.mktemp("demo"))
+    table, schema = write_clinic(tmp_path_factory.mktemp("demo"))
     return str(table), str(schema)
 
 

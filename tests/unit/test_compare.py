@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aim_core.accounting import rho_from_epsilon_delta
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 from aim_core.errors import AimError
 from parties import compare as module
 from parties.compare import compare, file_sha256
@@ -25,7 +25,7 @@ from parties.errors import ConfigError
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return write_demo(tmp_path_factory.mktemp("demo"))
+    return write_clinic(tmp_path_factory.mktemp("demo"))
 
 
 def settings(demo, **changes):

@@ -3,13 +3,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aim_core.demo import demo_schema, demo_table, write_demo
+from aim_core.arrays import CodeTable
+from aim_core.demo import clinic_schema, clinic_table, write_clinic
 from aim_core.marginals import count_marginals
-from aim_core.schema import load_schema
+from aim_core.schema import Schema, load_schema
 from aim_core.table import encoded_chunks
+from aim_core.texts import frame_cells
 
 
-def information(codes: np.ndarray, schema, left: str, right: str) -> float:
+def information(codes: CodeTable, schema: Schema, left: str, right: str) -> float:
     """Mutual information in bits, minus what independent columns of this size would show."""
     clique = schema.domain.canonical((left, right))
     shape = schema.domain.shape(clique)
@@ -19,26 +21,26 @@ def information(codes: np.ndarray, schema, left: str, right: str) -> float:
     return float(np.sum(p[p > 0] * np.log2(p[p > 0] / product[p > 0])) - bias)
 
 
-def test_demo_fits_its_schema_and_is_the_same_every_time(tmp_path: Path) -> None:
-    table, schema_file = write_demo(tmp_path / "one")
-    again, _ = write_demo(tmp_path / "two")
+def test_the_clinic_fits_its_schema_and_is_the_same_every_time(tmp_path: Path) -> None:
+    table, schema_file = write_clinic(tmp_path / "one")
+    again, _ = write_clinic(tmp_path / "two")
     assert table.read_bytes() == again.read_bytes()
-    other, _ = write_demo(tmp_path / "three", seed=5)
+    other, _ = write_clinic(tmp_path / "three", seed=5)
     assert table.read_bytes() != other.read_bytes()
     schema = load_schema(schema_file)
-    assert schema == demo_schema()
+    assert schema == clinic_schema()
     codes = np.vstack(list(encoded_chunks(table, schema)))
     assert codes.shape == (4000, 10)
     assert (codes.min(0) == 0).all()
 
 
-def test_demo_has_missing_values_and_strong_dependencies(tmp_path: Path) -> None:
-    table, _ = write_demo(tmp_path)
+def test_the_clinic_has_missing_values_and_strong_dependencies(tmp_path: Path) -> None:
+    table, _ = write_clinic(tmp_path)
     frame = pd.read_csv(table)
     for name in ("income", "smoker", "diagnosis", "last_visit"):
         assert 50 < frame[name].isna().sum() < 2000
-    schema = demo_schema()
-    codes = schema.encode(demo_table(np.random.default_rng(1)))
+    schema = clinic_schema()
+    codes = schema.encode(frame_cells(clinic_table(np.random.default_rng(1))))
     for pair in (("age", "employment"), ("employment", "income"), ("visits", "last_visit")):
         assert information(codes, schema, *pair) > 0.3
     for pair in (("region", "education"), ("smoker", "diagnosis"), ("education", "bmi")):

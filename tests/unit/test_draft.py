@@ -1,6 +1,7 @@
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aim_core.draft import draft_schema
+from aim_core.draft import DraftedSchema, draft_schema
 from aim_core.errors import SchemaError
 from aim_core.schema import load_schema, schema_from_dict
 from aim_core.table import encoded_chunks
@@ -18,7 +19,7 @@ DATA = Path(
 )
 
 
-def drafted(tmp_path: Path, columns: dict[str, list[object]], **options: int):
+def drafted(tmp_path: Path, columns: dict[str, list[Any]], **options: int) -> DraftedSchema:
     path = tmp_path / "t.csv"
     pd.DataFrame({name: pd.Series(values) for name, values in columns.items()}).to_csv(
         path, index=False
@@ -30,8 +31,8 @@ def drafted(tmp_path: Path, columns: dict[str, list[object]], **options: int):
     return draft
 
 
-def settings_of(draft, name: str) -> dict[str, object]:
-    found = next(column for column in draft.schema.columns if column.name == name).settings()
+def keys_of(draft: DraftedSchema, name: str) -> dict[str, Any]:
+    found = next(column for column in draft.schema.columns if column.name == name).to_dict()
     return {key: value for key, value in found.items() if key != "name"}
 
 
@@ -49,21 +50,21 @@ def test_types_are_inferred(tmp_path: Path) -> None:
             "work": ["?", "private, own", "państwo"] * 40,
         },
     )
-    assert settings_of(draft, "flag") == {
+    assert keys_of(draft, "flag") == {
         "type": "boolean",
         "true": ["Yes"],
         "false": ["No"],
         "missing": True,
     }
-    assert settings_of(draft, "few") == {"type": "integer", "min": 3, "max": 7}
+    assert keys_of(draft, "few") == {"type": "integer", "min": 3, "max": 7}
     many = {"type": "integer", "min": 10, "max": 260, "bins": 32}
-    assert settings_of(draft, "many") == many
+    assert keys_of(draft, "many") == many
     real = {"type": "continuous", "min": 0.0, "max": 17.0, "bins": 32, "decimals": 3}
-    assert settings_of(draft, "real") == real
-    assert settings_of(draft, "zip")["values"] == ["01234", "56789"]
+    assert keys_of(draft, "real") == real
+    assert keys_of(draft, "zip")["values"] == ["01234", "56789"]
     day = {"type": "date", "min": "2024-01-01", "max": "2024-12-31", "unit": "month"}
-    assert settings_of(draft, "day") == day
-    assert settings_of(draft, "work")["values"] == ["?", "państwo", "private, own"]
+    assert keys_of(draft, "day") == day
+    assert keys_of(draft, "work")["values"] == ["?", "państwo", "private, own"]
 
 
 def test_what_came_from_the_data_is_marked(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_what_came_from_the_data_is_marked(tmp_path: Path) -> None:
     assert text.startswith("# DRAFT SCHEMA - NOT PRIVATE UNTIL REVIEWED")
     for name in ("a", "b"):
         before = text[: text.index(f'name = "{name}"')]
-        assert "taken from the data" in before.splitlines()[-2]
+        assert "taken from the data" in before.splitlines()[-1]
 
 
 def test_useless_columns_are_dropped_with_the_reason(tmp_path: Path) -> None:
@@ -113,9 +114,9 @@ def test_later_chunks_count_too(tmp_path: Path) -> None:
         },
     )
     assert draft.schema.drop == ("id",)
-    assert settings_of(draft, "broken") == {"type": "integer", "min": 0, "max": n, "bins": 32}
-    assert settings_of(draft, "kind")["values"] == ["x", "y"]
-    assert settings_of(draft, "real")["type"] == "continuous"
+    assert keys_of(draft, "broken") == {"type": "integer", "min": 0, "max": n, "bins": 32}
+    assert keys_of(draft, "kind")["values"] == ["x", "y"]
+    assert keys_of(draft, "real")["type"] == "continuous"
 
 
 values = st.one_of(
@@ -130,7 +131,9 @@ values = st.one_of(
 
 @given(values, st.integers(1, 40))
 @settings(deadline=None)
-def test_a_draft_takes_its_own_table(tmp_path_factory, column: list[object], bins: int) -> None:
+def test_a_draft_takes_its_own_table(
+    tmp_path_factory: pytest.TempPathFactory, column: list[object], bins: int
+) -> None:
     drafted(tmp_path_factory.mktemp("draft"), {"v": column, "w": ["k"] * len(column)}, bins=bins)
 
 

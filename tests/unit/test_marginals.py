@@ -37,7 +37,9 @@ def test_counts_in_chunks_equal_counts_by_hand(seed: int, n_rows: int, n_chunk: 
 
 
 @given(st.integers(0, 10**6), st.sampled_from(CLIQUES), st.data())
-def test_projection_equals_direct_count(seed: int, source: tuple[str, ...], data) -> None:
+def test_projection_equals_direct_count(
+    seed: int, source: tuple[str, ...], data: st.DataObject
+) -> None:
     target = tuple(name for name in source if data.draw(st.booleans()))
     counts = count_marginals([random_codes(seed, 50)], DOMAIN, [source, target])
     projected = project(counts[source], DOMAIN, source, target)

@@ -28,9 +28,9 @@ from parties.config import EstimatorConfig, HolderMember, HoldersConfig, PartyCo
 from parties.errors import ConfigError, IdentityError, NotApproved
 from parties.estimator import run_job
 from parties.holder import submit
-from parties.manifest import Manifest, public_inputs, save_manifest
+from parties.manifest import Manifest, load_manifest, public_inputs, save_manifest
 from parties.manifest_fields import differing_fields, field_hashes, name_fields
-from parties.manifest_text import manifest_toml, summary
+from parties.manifest_text import manifest_toml, save_manifest_toml, summary
 
 PARTIES = ("party-0", "party-1", "party-2")
 
@@ -249,6 +249,15 @@ def test_the_toml_has_the_same_hash(world: World, tmp_path: Path) -> None:
     for name in PARTIES:
         approve(manifest, path, world.identities[name])
     assert load_approved_manifest(path).digest == manifest.digest
+
+
+def test_the_toml_keeps_names_of_columns_that_need_quotes(world: World, tmp_path: Path) -> None:
+    raw = {**world.raw(), "schema": {"a b": 2, 'ü."x"': 3, "columns": 4}, "workload": "2way"}
+    raw["cliques"] = [["a b", 'ü."x"'], ["a b", "columns"], ['ü."x"', "columns"]]
+    manifest = Manifest.model_validate(raw)
+    path = tmp_path / "manifest.toml"
+    save_manifest_toml(manifest, path)
+    assert load_manifest(path).digest == manifest.digest
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from aim_core.demo import write_demo
+from aim_core.demo import write_clinic
 from parties.approval import review
 from parties.certificates import make_identity
 from parties.cli import app
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("consortium")
     for name in NAMES:
         make_identity(name, folder)
-    write_demo(folder)
+    write_clinic(folder)
     return folder
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from aim_core.arrays import FloatArray
 from aim_core.errors import MechanismError
 from aim_core.rounding import systematic_round
 
@@ -12,7 +13,7 @@ offsets = st.floats(0, 1, exclude_max=True)
 
 
 @given(cells, offsets)
-def test_rounds_each_cell_up_or_down_and_keeps_the_total(values, u):
+def test_rounds_each_cell_up_or_down_and_keeps_the_total(values: FloatArray, u: float) -> None:
     rounded = systematic_round(values, u)
     assert rounded.dtype == np.int64
     assert (rounded >= 0).all()
@@ -21,13 +22,13 @@ def test_rounds_each_cell_up_or_down_and_keeps_the_total(values, u):
     assert (np.abs(rounded - values) <= 1 + slack).all()
 
 
-def test_equals_the_formula_across_blocks():
+def test_equals_the_formula_across_blocks() -> None:
     values = np.random.default_rng(0).gamma(0.1, size=100_000)
     sums = np.floor(np.concatenate([[0.0], np.cumsum(values)]) + 0.25)
     np.testing.assert_array_equal(systematic_round(values, 0.25), np.diff(sums).astype(np.int64))
 
 
-def test_whole_counts_stay_as_they_are():
+def test_whole_counts_stay_as_they_are() -> None:
     values = np.random.default_rng(1).integers(0, 50, size=70_000)
     for u in (0.0, 0.5, np.nextafter(1.0, 0.0)):
         total_error = systematic_round(values.astype(np.float64), u) - values
@@ -35,7 +36,7 @@ def test_whole_counts_stay_as_they_are():
         assert np.abs(total_error).sum() <= 2 * (u > 0.5)
 
 
-def test_distance_to_counts_is_kept_on_average_where_rounding_to_nearest_halves_it():
+def test_distance_to_counts_is_kept_on_average_where_rounding_to_nearest_halves_it() -> None:
     generator = np.random.default_rng(2)
     model = generator.dirichlet(np.full(20_000, 0.5)) * 3000
     counts = generator.multinomial(3000, generator.dirichlet(np.full(20_000, 0.05)))
@@ -47,12 +48,12 @@ def test_distance_to_counts_is_kept_on_average_where_rounding_to_nearest_halves_
 
 
 @pytest.mark.parametrize("u", [-0.1, 1.0, np.nan])
-def test_refuses_an_offset_outside_the_unit_interval(u):
+def test_refuses_an_offset_outside_the_unit_interval(u: float) -> None:
     with pytest.raises(MechanismError, match="offset"):
         systematic_round(np.ones(3), u)
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
-def test_refuses_cells_that_are_no_counts(bad):
+def test_refuses_cells_that_are_no_counts(bad: float) -> None:
     with pytest.raises(MechanismError, match="cells"):
         systematic_round(np.array([1.0, bad, 2.0]), 0.5)

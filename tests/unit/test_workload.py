@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ def adult() -> Domain:
         ("random:64:123", None, 161, 2_870_490, 841_500),
     ],
 )
-def test_adult_workloads_have_the_known_sizes(text, max_cells, n_candidates, cells, largest):
+def test_adult_workloads_have_the_known_sizes(
+    text: str, max_cells: int | None, n_candidates: int, cells: int, largest: int
+) -> None:
     domain = adult()
     candidates = closure(parse_workload(text, domain, max_cells))
     assert len(candidates) == n_candidates
@@ -49,7 +52,7 @@ def test_adult_workloads_have_the_known_sizes(text, max_cells, n_candidates, cel
     assert max(domain.n_cells(clique) for clique in candidates) == largest
 
 
-def test_order_is_total_and_starts_with_the_one_ways():
+def test_order_is_total_and_starts_with_the_one_ways() -> None:
     workload = Workload(SMALL, (("d", "a"), ("c", "b"), ("a", "d")))
     assert workload.cliques == (("a", "d"), ("b", "c"))
     assert closure(workload) == (("a",), ("b",), ("c",), ("d",), ("a", "d"), ("b", "c"))
@@ -62,7 +65,9 @@ def test_order_is_total_and_starts_with_the_one_ways():
         max_size=6,
     )
 )
-def test_closure_weights_and_maximal_cliques_follow_their_definitions(cliques):
+def test_closure_weights_and_maximal_cliques_follow_their_definitions(
+    cliques: list[list[str]],
+) -> None:
     workload = Workload(SMALL, tuple(tuple(clique) for clique in cliques))
     candidates = closure(workload)
     subsets = {frozenset(part) for clique in cliques for part in _subsets(clique)}
@@ -77,18 +82,18 @@ def test_closure_weights_and_maximal_cliques_follow_their_definitions(cliques):
         assert (clique in maximal) == (not above)
 
 
-def _subsets(clique):
+def _subsets(clique: list[str]) -> Iterator[tuple[str, ...]]:
     sizes = range(1, len(clique) + 1)
     return itertools.chain.from_iterable(itertools.combinations(clique, k) for k in sizes)
 
 
 @pytest.mark.parametrize("text", ["2way", "3way", "random:1:5"])
-def test_domains_with_few_attributes_use_what_there_is(text):
+def test_domains_with_few_attributes_use_what_there_is(text: str) -> None:
     assert parse_workload(text, Domain(("x",), (4,))).cliques == (("x",),)
     assert parse_workload(text, Domain(("x", "y"), (4, 2))).cliques == (("x", "y"),)
 
 
-def test_max_cells_drops_from_the_workload_but_never_a_whole_attribute():
+def test_max_cells_drops_from_the_workload_but_never_a_whole_attribute() -> None:
     domain = Domain(("a", "b", "c"), (2, 3, 100))
     workload = parse_workload("2way", domain, max_cells=6)
     assert workload.cliques == (("c",), ("a", "b"))
@@ -103,7 +108,7 @@ def test_max_cells_drops_from_the_workload_but_never_a_whole_attribute():
         ("w.txt", "# pairs\na, b\n\nc  # alone\n"),
     ],
 )
-def test_files_are_read(tmp_path, name, content):
+def test_files_are_read(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     assert parse_workload(str(tmp_path / name), SMALL).cliques == (("c",), ("a", "b"))
 
@@ -124,7 +129,9 @@ def test_files_are_read(tmp_path, name, content):
         ("w.txt", "", "empty"),
     ],
 )
-def test_bad_files_are_refused_with_a_reason(tmp_path, name, content, part):
+def test_bad_files_are_refused_with_a_reason(
+    tmp_path: Path, name: str, content: str, part: str
+) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(WorkloadError, match=part):
         parse_workload(str(tmp_path / name), SMALL)
@@ -133,25 +140,25 @@ def test_bad_files_are_refused_with_a_reason(tmp_path, name, content, part):
 @pytest.mark.parametrize(
     "text", ["4way", "no such file", "random:5:1", "random:0:1", "random:x:1", "\0", ""]
 )
-def test_bad_texts_are_refused(text):
+def test_bad_texts_are_refused(text: str) -> None:
     with pytest.raises(WorkloadError):
         parse_workload(text, SMALL)
 
 
-def test_max_cells_below_one_is_refused():
+def test_max_cells_below_one_is_refused() -> None:
     with pytest.raises(WorkloadError, match="at least 1"):
         parse_workload("2way", SMALL, max_cells=0)
 
 
-def test_a_workload_beyond_memory_is_refused_with_advice():
+def test_a_workload_beyond_memory_is_refused_with_advice() -> None:
     domain = Domain(tuple("abcdef"), (1000,) * 6)
     with pytest.raises(DomainTooLarge, match="--max-cells"):
         parse_workload("3way", domain)
     assert len(parse_workload("3way", domain, max_cells=1000).cliques) == 6
 
 
-def test_a_clique_with_too_many_subsets_is_refused_at_once():
-    names = tuple(f"x{place}" for place in range(60))
+def test_a_clique_with_too_many_subsets_is_refused_at_once() -> None:
+    names = tuple(f"x{index}" for index in range(60))
     with pytest.raises(DomainTooLarge):
         closure(Workload(Domain(names, (1,) * 60), (names,)))
     assert issubclass(DomainTooLarge, AimError)
