@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 
+from mpc.channel import Channel, Step
 from mpc.errors import MpcError
 from mpc.gumbel import MAX_CANDIDATES
 from mpc.noise import NoiseSource
-from mpc.session import Channel, Session
+from mpc.session import Session
 from mpc.sharing import Algebra, Share, concatenate, narrow, ring
 
 MAX_GAUSSIANS = 1 << 13
@@ -57,7 +58,7 @@ class _Stock:
     async def _make(self, label: str, n: int, previous: "asyncio.Task[Share] | None") -> Share:
         if previous is not None:
             await asyncio.wait({previous})
-        with self._session.step("noise", label) as channel:
+        with self._session.step(Step.NOISE, label) as channel:
             return await self._sample(channel, n)
 
     async def take(self, n: int) -> Share:

@@ -6,7 +6,7 @@ interactive operation is ``multiply``, that is AND; everything else is local.
 
 import numpy as np
 
-from mpc.session import Channel
+from mpc.channel import Channel
 from mpc.sharing import Array, Share, add_public, concatenate, multiply, public_share
 
 

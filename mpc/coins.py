@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.circuits import all_of, combine_pairs, less_than_public
-from mpc.session import Channel
 from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply, packed_bits
 
 TABLE_BITS = 72

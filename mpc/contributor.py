@@ -26,7 +26,7 @@ from mpc.aggregation_messages import (
     write,
 )
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation
-from mpc.keystream import digest
+from mpc.keystream import RandomBytes, digest
 from mpc.masks import (
     KEY_BYTES,
     add_pair_mask,
@@ -38,7 +38,6 @@ from mpc.masks import (
     unseal,
 )
 from mpc.packing import pack_ring
-from mpc.sampling import RandomBytes
 from mpc.seed_sharing import SHARE_BYTES, random_element, split_seed
 from mpc.sharing import ring
 

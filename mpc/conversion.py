@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.planes import pad_values, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
     Array,

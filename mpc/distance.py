@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.circuits import less_than_public, ripple_add
 from mpc.conversion import bits_to_ring, ring_to_bits
 from mpc.errors import EncodingOverflow
 from mpc.planes import from_planes, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
     Array,

@@ -16,11 +16,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.coins import TABLE_BITS, WORD, below_thresholds, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
 from mpc.sampling import magnitude_weights
-from mpc.session import Channel
 from mpc.sharing import Algebra, Array, Share, concatenate
 
 BASE_VARIANCE = Fraction(11)

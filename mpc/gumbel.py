@@ -14,12 +14,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.circuits import add_many, invert, prefix_all
 from mpc.coins import WORD, biased_coins, digit_indicators, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
 from mpc.sampling import WORK_BITS, fixed_exp
-from mpc.session import Channel
 from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply
 
 TOP_DIGIT = 5

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.channel import Channel
 from mpc.circuits import all_of, invert, less_than_public, ripple_add
 from mpc.conversion import ring_to_bits
 from mpc.opening import open_share
 from mpc.planes import plane_to_values, word_dtype
-from mpc.session import Channel
 from mpc.sharing import Array, Share, concatenate, packed_bits
 
 CHUNK_VALUES = 1 << 17

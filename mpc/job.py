@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mpc.access import AccessStructure
 from mpc.bank import NoiseBank
+from mpc.channel import Step
 from mpc.distance import SharedCells, l1_distances, prepare_cells
 from mpc.errors import EncodingOverflow, MpcError
 from mpc.noise import DealerNoise, JointNoise, NoiseCosts, NoiseSource, Sampler
@@ -116,7 +117,7 @@ class SecureJob:
         """
         async with self._lock:
             self._n_loads += 1
-            with self.session.step("prepare", f"cells-{self._n_loads}") as channel:
+            with self.session.step(Step.PREPARE, f"cells-{self._n_loads}") as channel:
                 prepared = await prepare_cells(channel, cells, sizes, self.parameters.count_bits)
             # noise depends on no data: what was made ahead stays good
             bank = self._new_bank(sizes) if self._loaded is None else self._loaded[1]
@@ -174,9 +175,9 @@ class SecureJob:
             raise EncodingOverflow(f"a model marginal of {largest} records may wrap in the ring")
         async with self._lock:
             cells, bank = self._input()
-            with self.session.step("score", label) as channel:
+            with self.session.step(Step.SCORE, label) as channel:
                 distances = await l1_distances(channel, cells, candidates, model_counts)
-            with self.session.step("select", label) as channel:
+            with self.session.step(Step.SELECT, label) as channel:
                 return await select(
                     channel,
                     distances,
@@ -207,7 +208,7 @@ class SecureJob:
             spans = [slice(cells.offsets[c], cells.offsets[c + 1]) for c in candidates]
             sizes = [span.stop - span.start for span in spans]
             index = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-            with self.session.step("measure", label) as channel:
+            with self.session.step(Step.MEASURE, label) as channel:
                 noise = await bank.gaussians(len(index), sigma2)
                 opened = await open_share(channel, cells.counts[index] + noise)
         values = opened.astype(np.int64)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.access import AccessStructure
+from mpc.channel import Channel
 from mpc.errors import MpcError
 from mpc.gaussian import (
     MEASURE_DELTA,
@@ -33,7 +34,6 @@ from mpc.sampling import (
     sample_gaussian,
     sample_gumbel,
 )
-from mpc.session import Channel
 from mpc.sharing import Algebra, Share, reshare
 
 

@@ -1,8 +1,8 @@
 """Opening of shared values to all compute parties, with a cross-check between holders."""
 
+from mpc.channel import Channel
 from mpc.errors import ProtocolViolation
 from mpc.keystream import digest
-from mpc.session import Channel
 from mpc.sharing import Array, Share, reduce_ring
 
 DIGEST_BYTES = 32
@@ -52,9 +52,7 @@ async def open_share(channel: Channel, share: Share) -> Array:
             if digest(values[i]) != hashes[i]:
                 sender, other = _sources(channel, pid, i)
                 text = f"parties {sender} and {other} open different values"
-                error = ProtocolViolation(text, sender)
-                channel.session.network.abort(error)
-                raise error
+                channel.abort(ProtocolViolation(text, sender))
             part = algebra.decode(values[i], share.shape, _sources(channel, pid, i)[0])
         else:
             part = share.components[i]

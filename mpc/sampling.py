@@ -7,7 +7,6 @@ from its ideal distribution (docs/protocol.md proves it).
 
 import math
 import secrets
-from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc.errors import MpcError
+from mpc.keystream import RandomBytes
 
 PER_SAMPLE_DELTA = Fraction(1, 2**100)
 TAIL_SIGMAS = 12
@@ -29,7 +29,6 @@ WORK_BITS = 200
 _TABLE_BITS = 128
 
 Array = npt.NDArray[Any]
-RandomBytes = Callable[[int], bytes]
 
 
 def gumbel_error(fraction_bits: int) -> Fraction:

@@ -8,7 +8,7 @@ Any t shares give the seed; fewer are uniform whatever the seed is.
 from collections.abc import Iterable, Sequence
 
 from mpc.errors import MpcError
-from mpc.sampling import RandomBytes
+from mpc.keystream import RandomBytes
 
 PRIME = 2**128 - 159
 """The largest prime below 2^128: seeds and shares fill 16 bytes."""

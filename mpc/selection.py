@@ -12,12 +12,12 @@ from itertools import combinations
 import numpy as np
 
 from mpc.bank import NoiseBank
+from mpc.channel import Channel
 from mpc.circuits import all_of, less_than, prefix_add
 from mpc.conversion import bits_to_ring, ring_to_bits
 from mpc.errors import EncodingOverflow
 from mpc.opening import open_share
 from mpc.planes import from_planes, pad_values, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
     Array,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import Step
 from mpc.errors import MpcError
 from mpc.job import RingParameters, check_measurable
 from mpc.noise import NoiseSource
@@ -75,7 +76,7 @@ class ShamirJob:
         """Take the cells; see ``SecureJob.load``."""
         async with self._lock:
             self._n_loads += 1
-            with self.session.step("prepare", f"cells-{self._n_loads}"):
+            with self.session.step(Step.PREPARE, f"cells-{self._n_loads}"):
                 self._cells = await self._cells_from_ring(cells)
                 self._offsets = np.concatenate([[0], np.cumsum(sizes)])
 
@@ -112,14 +113,14 @@ class ShamirJob:
     ) -> int:
         """Run the exponential mechanism; see ``SecureJob.select``."""
         async with self._lock:
-            with self.session.step("score", label):
+            with self.session.step(Step.SCORE, label):
                 distances = [
                     await self._distance(self._candidate(candidate), model)
                     for candidate, model in zip(candidates, model_counts, strict=True)
                 ]
             if len(candidates) == 1:
                 return 0
-            with self.session.step("select", label) as channel:
+            with self.session.step(Step.SELECT, label) as channel:
                 f = self.parameters.fraction_bits
                 bound = 1 << (self.parameters.ring_bits - 1)
                 noise_bound = self.noise.gumbel_bound(f)
@@ -145,7 +146,7 @@ class ShamirJob:
         """Open noisy marginals; see ``SecureJob.measure``."""
         check_measurable(self.parameters, self.noise, sigma2)
         async with self._lock:
-            with self.session.step("measure", label) as channel:
+            with self.session.step(Step.MEASURE, label) as channel:
                 algebra = ring(self.parameters.ring_bits)
                 results: list[npt.NDArray[np.int64]] = []
                 for candidate in candidates:

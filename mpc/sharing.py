@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from mpc.channel import Channel
 from mpc.errors import EncodingOverflow
 from mpc.packing import pack_ring, packed_size, unpack_ring
-from mpc.session import Channel
 from mpc.wire import array_from_bytes
 
 Array = npt.NDArray[Any]

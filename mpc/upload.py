@@ -15,7 +15,7 @@ import numpy as np
 
 from mpc.access import AccessStructure
 from mpc.errors import EncodingOverflow, ProtocolViolation
-from mpc.keystream import Keystream
+from mpc.keystream import Keystream, RandomBytes
 from mpc.packing import pack_ring, packed_size, unpack_ring
 from mpc.sharing import Array, Share, ring
 
@@ -55,11 +55,14 @@ class UploadFormat:
             size += sum(packed_size(c.stop - c.start, self.ring_bits) for c in self._chunks())
         return size
 
-    def share(self, values: Array) -> list[Iterator[bytes]]:
+    def share(
+        self, values: Array, random_bytes: RandomBytes = secrets.token_bytes
+    ) -> list[Iterator[bytes]]:
         """Share one holder's cells; return the body for each party, as byte chunks.
 
         Args:
             values: ``(n_cells,)`` counts, 0 <= x < 2**(k-1).
+            random_bytes: the operating system's CSPRNG unless a test injects another source.
 
         Raises:
             EncodingOverflow: wrong number of cells, or a count outside the range.
@@ -68,7 +71,7 @@ class UploadFormat:
             raise EncodingOverflow(f"{values.shape} cells where {self.n_cells} are due")
         if self.n_cells and (int(values.min()) < 0 or int(values.max()) >> (self.ring_bits - 1)):
             raise EncodingOverflow(f"a count does not fit into {self.ring_bits - 1} bits")
-        seeds = {i: secrets.token_bytes(SEED_BYTES) for i in range(self._explicit)}
+        seeds = {i: random_bytes(SEED_BYTES) for i in range(self._explicit)}
         return [self._body(values, seeds, pid) for pid in range(self.access.n_parties)]
 
     def _body(self, values: Array, seeds: dict[int, bytes], pid: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from aim_core.domain import Clique
 from aim_core.marginals import project, smallest_superset
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.input_check import inputs_are_valid
 from mpc.job import RingParameters, SecureJob, make_noise, noise_costs
 from mpc.noise import NoiseSource
@@ -133,7 +134,7 @@ class MpcEngine:
         domain = self._inputs.domain
         sizes = [domain.n_cells(clique) for clique in maximal_cliques(self._inputs.workload)]
         differences = await asyncio.to_thread(_consistency, cells, self._inputs)
-        with self._session.step("check", label) as channel:
+        with self._session.step(Step.CHECK, label) as channel:
             return await inputs_are_valid(
                 channel, cells, sizes, differences, self._n_max, self._count_bits
             )
@@ -179,7 +180,7 @@ class MpcEngine:
     def costs(self) -> dict[str, StepCost]:
         """Return what each step has cost this party so far."""
         return {
-            step: StepCost(
+            step.value: StepCost(
                 bytes_sent=cost.bytes_sent, rounds=cost.rounds, seconds=round(cost.seconds, 6)
             )
             for step, cost in self._session.statistics.items()

@@ -9,11 +9,12 @@ import pytest
 from mpc.access import AccessStructure
 from mpc.errors import MpcError
 from mpc.gaussian import magnitude_bound, plan
+from mpc.in_memory import run_parties
 from mpc.job import RingParameters, SecureJob, make_noise
 from mpc.sharing import ring
 from parties.local_parties import run_local_parties
 from tests.conformance.joint_program import SIGMA2, WINNER, cells, joint_program
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 F = 24

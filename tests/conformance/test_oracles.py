@@ -16,10 +16,11 @@ from aim_core.plaintext import PlaintextOracle
 from aim_core.scoring import multipliers
 from aim_core.workload import closure, parse_workload
 from mpc.access import AccessStructure
+from mpc.in_memory import run_parties
 from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
 from mpc.sharing import ring
 from parties.mechanism import noise_terms
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
 N_MAX = 1023

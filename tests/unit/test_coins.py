@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.coins import (
     GROUP_BITS,
     N_DIGITS,
@@ -18,9 +19,10 @@ from mpc.coins import (
     random_share,
 )
 from mpc.gaussian import thresholds
+from mpc.in_memory import run_parties
 from mpc.keystream import Keystream
 from mpc.sharing import ring
-from tests.memory_parties import deal, reveal, run_parties
+from tests.memory_parties import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 TOP = (1 << TABLE_BITS) - 1
@@ -28,7 +30,7 @@ TOP = (1 << TABLE_BITS) - 1
 
 def run(mt, step):
     async def program(session):
-        with session.step("test", "coins") as channel:
+        with session.step(Step.CHECK, "coins") as channel:
             return await step(channel)
 
     return run_parties(*mt, program)
@@ -169,9 +171,9 @@ def test_cost_of_a_threshold_table():
     table, n_words = thresholds(Fraction(11)), 640
 
     async def program(session):
-        with session.step("test", "cost") as channel:
+        with session.step(Step.CHECK, "cost") as channel:
             await below_thresholds(channel, table, n_words)
-        return session.statistics["test"]
+        return session.statistics[Step.CHECK]
 
     for cost in run_parties(3, 1, program):
         assert cost.rounds <= 9

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from mpc.access import AccessStructure
 from mpc.errors import EncodingOverflow, MpcError
+from mpc.in_memory import run_parties
 from mpc.job import RingParameters, SecureJob, check_measurable, make_noise
 from mpc.selection import MAX_SCORE_BITS, score_bits
 from mpc.sharing import ring
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 ACCESS = AccessStructure(3, 1)
 

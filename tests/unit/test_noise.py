@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.errors import MpcError
+from mpc.in_memory import run_parties
 from mpc.noise import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dealer_costs
 from mpc.sampling import GUMBEL_RANGE, PER_SAMPLE_DELTA, gaussian_bound
 from mpc.sharing import ring
-from tests.memory_parties import reveal, run_parties
+from tests.memory_parties import reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 
@@ -40,7 +42,7 @@ def dealt(mt, request):
 
     async def program(session):
         noise = DealerNoise(access, 24, samplers[session.pid])
-        with session.step("test", "noise") as channel:
+        with session.step(Step.CHECK, "noise") as channel:
             return await request(noise, channel)
 
     return reveal(run_parties(*mt, program)), samplers
