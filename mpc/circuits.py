@@ -165,6 +165,27 @@ async def prefix_all(channel: Channel, bits: Share) -> Share:
     return bits
 
 
+def look_up(indicators: Share, table: Array, n_planes: int) -> Share:
+    """Return the XOR of table[h] over all h whose indicator is 1, lowest bit first. Local."""
+
+    def combine(planes: Array) -> Array:
+        return np.stack(
+            [np.bitwise_xor.reduce(planes[table >> j & 1 == 1], axis=0) for j in range(n_planes)]
+        )
+
+    return indicators.map(combine, (n_planes, indicators.shape[1]))
+
+
+def count_flags(flags: Share, n_planes: int) -> Share:
+    """Return how many flags are 1, lowest bit first, where a flag implies all before it. Local.
+
+    The count rises by one with each flag, so a bit of it is the sum of the flags at which that bit
+    changes.
+    """
+    counts = np.arange(flags.shape[0])
+    return look_up(flags, counts ^ (counts + 1), n_planes)
+
+
 async def add_many(channel: Channel, addends: list[Share]) -> Share:
     """Return the sum of many numbers whose total fits into their planes.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpc.channel import Channel
 from mpc.circuits import all_of, combine_pairs, less_than_public
+from mpc.planes import constant_planes
 from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply, packed_bits
 
 TABLE_BITS = 72
@@ -30,13 +31,6 @@ def random_share(channel: Channel, algebra: Algebra, shape: tuple[int, ...]) -> 
     return Share(algebra, shape, frozenset(range(len(access.sets))), components)
 
 
-def constant_planes(value: int, n_planes: int, n_words: int) -> Array:
-    """Return the planes ``(n_planes, n_words)`` of one public integer, lowest bit first."""
-    ones = ~np.uint64(0)
-    bits = [ones if value >> j & 1 else np.uint64(0) for j in range(n_planes)]
-    return np.repeat(np.array(bits, np.uint64)[:, np.newaxis], n_words, axis=1)
-
-
 async def biased_coins(
     channel: Channel, thresholds: Sequence[int], n_bits: int, n_words: int
 ) -> Share:
@@ -49,7 +43,8 @@ async def biased_coins(
     """
     n_coins = len(thresholds)
     uniform = random_share(channel, WORD, (n_bits, n_coins * n_words))
-    public = np.concatenate([constant_planes(c, n_bits, n_words) for c in thresholds], axis=1)
+    planes = [constant_planes(c, n_bits, n_words, WORD.dtype) for c in thresholds]
+    public = np.concatenate(planes, axis=1)
     coins = await less_than_public(channel, uniform, public)
     return coins.map(lambda plane: plane.reshape(n_coins, n_words), (n_coins, n_words))
 

@@ -8,6 +8,7 @@ are biased coins; those below are uniform bits, which changes probabilities by a
 """
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from mpc.channel import Channel
-from mpc.circuits import add_many, invert, prefix_all
+from mpc.circuits import add_many, count_flags, invert, look_up, prefix_all
 from mpc.coins import WORD, biased_coins, digit_indicators, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
@@ -106,26 +107,13 @@ async def _normalise(channel: Channel, digits: Share) -> tuple[Share, Share]:
         seven digits (64, 32, ..., 1).
     """
     leading = await prefix_all(channel, invert(digits[: 2 * SHIFTS[0] - 1], channel))
-    flags = leading.map(_count_bits, (len(SHIFTS), leading.shape[1]))
+    flags = count_flags(leading, len(SHIFTS))[::-1]
     for row, shift in enumerate(SHIFTS):
         n_kept = MANTISSA_BITS + shift
         kept = digits[:n_kept]
         change = kept ^ digits[shift : shift + n_kept]
         digits = kept ^ await multiply(channel, change, flags[row])
     return digits[1:], flags
-
-
-def _count_bits(prefixes: Array) -> Array:
-    """Return the bits, highest first, of how many leading planes are 1, of prefix ANDs.
-
-    The count rises by one with each prefix, so a bit of it is the sum of the prefixes at which
-    that bit changes.
-    """
-    counts = np.arange(prefixes.shape[0])
-    changes = counts ^ (counts + 1)
-    return np.stack(
-        [np.bitwise_xor.reduce(prefixes[(changes & shift) != 0], axis=0) for shift in SHIFTS]
-    )
 
 
 async def _segment_indicators(channel: Channel, index: Share) -> Share:
@@ -149,17 +137,6 @@ async def _outer_product(channel: Channel, high: Share, low: Share) -> Share:
     return await multiply(channel, high[left], low[right])
 
 
-def _look_up(indicators: Share, table: Array, n_planes: int) -> Share:
-    """Return the bits of table[h] for the h whose indicator is 1, lowest first. Local."""
-
-    def combine(planes: Array) -> Array:
-        return np.stack(
-            [np.bitwise_xor.reduce(planes[table >> j & 1 == 1], axis=0) for j in range(n_planes)]
-        )
-
-    return indicators.map(combine, (n_planes, indicators.shape[1]))
-
-
 async def _secant_addends(channel: Channel, mantissa: Share) -> list[Share]:
     """Return addends whose sum is ln 2 - ln(1 + u) in units of 2^-28.
 
@@ -168,30 +145,30 @@ async def _secant_addends(channel: Channel, mantissa: Share) -> list[Share]:
     """
     indicators = await _segment_indicators(channel, mantissa[:INDEX_BITS])
     values, slopes = secant_table()
-    value = _look_up(indicators, values, WORK_FRACTION)
-    slope = _look_up(indicators, slopes, SLOPE_BITS)
+    value = look_up(indicators, values, WORK_FRACTION)
+    slope = look_up(indicators, slopes, SLOPE_BITS)
     rest = invert(mantissa[INDEX_BITS:][::-1], channel)
     dropped = SLOPE_BITS + MANTISSA_BITS - WORK_FRACTION
     kept = [(i, j) for i in range(SLOPE_BITS) for j in range(max(0, dropped - i), REST_BITS)]
     products = await multiply(channel, slope[[i for i, _ in kept]], rest[[j for _, j in kept]])
-    addends = [_placed(value, range(WORK_FRACTION))]
+    addends = [_spread(value, range(WORK_FRACTION))]
     for i in range(SLOPE_BITS):
         chosen = [k for k, (row, _) in enumerate(kept) if row == i]
-        places = [i + kept[k][1] - dropped for k in chosen]
-        addends.append(_placed(products[chosen], places))
+        weights = [i + kept[k][1] - dropped for k in chosen]
+        addends.append(_spread(products[chosen], weights))
     return addends
 
 
-def _placed(planes: Share, places: "range | list[int]") -> Share:
-    """Return ``(WORK_PLANES, n_words)`` planes with the given ones at the given places."""
+def _spread(planes: Share, weights: Sequence[int]) -> Share:
+    """Return ``(WORK_PLANES, n_words)`` planes, the given ones as the bits of these weights."""
     shape = (WORK_PLANES, planes.shape[1])
 
-    def place(rows: Array) -> Array:
+    def spread(rows: Array) -> Array:
         result = np.zeros(shape, rows.dtype)
-        result[list(places)] = rows
+        result[list(weights)] = rows
         return result
 
-    return planes.map(place, shape)
+    return planes.map(spread, shape)
 
 
 def _shift_addends(flags: Share) -> list[Share]:
@@ -199,8 +176,8 @@ def _shift_addends(flags: Share) -> list[Share]:
     addends = []
     for row, shift in enumerate(SHIFTS):
         constant = _scaled_ln(Fraction(2**shift), WORK_FRACTION)
-        places = [j for j in range(WORK_PLANES) if constant >> j & 1]
-        addends.append(_placed(flags[[row] * len(places)], places))
+        weights = [j for j in range(WORK_PLANES) if constant >> j & 1]
+        addends.append(_spread(flags[[row] * len(weights)], weights))
     return addends
 
 

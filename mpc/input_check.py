@@ -14,11 +14,10 @@ from mpc.channel import Channel
 from mpc.circuits import all_of, invert, less_than_public, ripple_add
 from mpc.conversion import ring_to_bits
 from mpc.opening import open_share
-from mpc.planes import plane_to_values, word_dtype
+from mpc.planes import constant_planes, plane_to_values, word_dtype
 from mpc.sharing import Array, Share, concatenate, packed_bits
 
 CHUNK_VALUES = 1 << 17
-CONCURRENT_CHUNKS = 3
 BYTE = packed_bits(np.uint8)
 
 
@@ -86,20 +85,14 @@ def _segment_sums(level: Share, first: Array) -> Share:
 
 async def _all_below(channel: Channel, values: Share, n_low: int) -> Share:
     """Return the shared bit ``(1,)`` of whether all ring elements are below 2**n_low."""
-    starts = range(0, values.shape[0], CHUNK_VALUES)
-    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
 
-    async def check(number: int, piece: Channel) -> Share:
-        async with gate:
-            chunk = values[starts[number] : starts[number] + CHUNK_VALUES]
-            n_bits = chunk.algebra.bits
-            planes = await ring_to_bits(piece, chunk, n_bits, ripple_add, number)
-            small = await all_of(piece, invert(planes[n_low:], piece))
-            return await _all_bits(piece, small)
+    async def check(piece: Channel, chunk: slice, number: int) -> Share:
+        n_bits = values.algebra.bits
+        planes = await ring_to_bits(piece, values[chunk], n_bits, ripple_add, number)
+        small = await all_of(piece, invert(planes[n_low:], piece))
+        return await _all_bits(piece, small)
 
-    pieces = channel.fork(len(starts))
-    passed = await asyncio.gather(*(check(number, piece) for number, piece in enumerate(pieces)))
-    channel.join(pieces)
+    passed = await channel.in_chunks(values.shape[0], CHUNK_VALUES, check)
     return (await all_of(channel, concatenate(passed)))[np.newaxis]
 
 
@@ -107,9 +100,7 @@ async def _all_at_most(channel: Channel, values: Share, largest: int) -> Share:
     """Return the shared bit ``(1,)`` of whether all ring elements are at most ``largest``."""
     n_bits = values.algebra.bits
     planes = await ring_to_bits(channel, values, n_bits, ripple_add)
-    word = word_dtype(n_bits).type
-    bound = [word(~word(0)) if (largest + 1) >> j & 1 else word(0) for j in range(n_bits)]
-    limits = np.repeat(np.array(bound)[:, np.newaxis], planes.shape[1], axis=1)
+    limits = constant_planes(largest + 1, n_bits, planes.shape[1], word_dtype(n_bits))
     return await _all_bits(channel, await less_than_public(channel, planes, limits))
 
 
@@ -121,6 +112,4 @@ async def _all_bits(channel: Channel, plane: Share) -> Share:
     def rows(p: Array) -> Array:
         return plane_to_values(p, np.uint8)[:, np.newaxis]
 
-    bits = word.map(rows, (width, 1))
-    bits.algebra = BYTE
-    return await all_of(channel, bits)
+    return await all_of(channel, word.cast(BYTE, rows, (width, 1)))

@@ -45,7 +45,7 @@ async def open_share(channel: Channel, share: Share) -> Array:
     missing = [i for i in present if i not in access.held[pid]]
     senders = sorted({p for i in missing for p in _sources(channel, pid, i)})
     received = await channel.exchange(outgoing, senders)
-    values, hashes = _split(channel, received, missing, len(algebra.encode(share.zeros())))
+    values, hashes = _split(channel, received, missing, algebra.encoded_size(share.shape))
     total = None
     for i in present:
         if i in missing:

@@ -64,6 +64,13 @@ def from_planes(planes: Array) -> Array:
     return transpose_bits(rows).reshape(-1)
 
 
+def constant_planes(value: int, n_planes: int, n_words: int, dtype: npt.DTypeLike) -> Array:
+    """Return the planes ``(n_planes, n_words)`` of one public integer, lowest bit first."""
+    zero = np.zeros((), dtype)
+    bits = np.array([~zero if value >> j & 1 else zero for j in range(n_planes)], dtype)
+    return np.repeat(bits[:, np.newaxis], n_words, axis=1)
+
+
 def plane_to_values(plane: Array, dtype: npt.DTypeLike) -> Array:
     """Return bit by bit one plane ``(n / w,)`` as ``(n,)`` zeros and ones of ``dtype``."""
     width = plane.dtype.itemsize * 8

@@ -135,8 +135,7 @@ async def tournament(channel: Channel, planes: Share, n_values: int) -> Share:
     """
     n_planes = planes.shape[0]
     wide = packed_bits(np.uint64)
-    values = planes.map(lambda p: from_planes(p)[:n_values].astype(np.uint64), (n_values,))
-    values.algebra = wide
+    values = planes.cast(wide, lambda p: from_planes(p)[:n_values].astype(wide.dtype), (n_values,))
     index = public_share(channel, wide, np.arange(n_values, dtype=np.uint64))
     while values.shape[0] > 1:
         group = _group_size(values.shape[0])
@@ -165,8 +164,7 @@ async def _play_level(
     values, index = values.map(pad, shape), index.map(pad, shape)
     wins = await _pairwise_wins(channel, values, n_planes)
     # A bit as a word of 64 equal bits selects a whole value with one AND per bit.
-    masks = wins.map(lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
-    masks.algebra = values.algebra
+    masks = wins.cast(values.algebra, lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
     chosen = await multiply(channel, concatenate([masks, masks]), concatenate([values, index]))
 
     def fold(words: Array) -> Array:
@@ -188,14 +186,14 @@ async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Shar
     def planes(words: Array) -> Array:
         return to_planes(pad_values(words.reshape(-1).astype(dtype), 64), n_planes)
 
-    sides = []
-    for side in (first, second):
-        sides.append(values[side].map(planes, (n_planes, n_words)))
-        sides[-1].algebra = packed_bits(dtype)
-    below = await less_than(channel, sides[0], sides[1])
-    shape = (len(pairs), n_groups)
-    second_wins = below.map(lambda p: plane_to_values(p, np.uint8)[:n_bits].reshape(shape), shape)
-    second_wins.algebra = packed_bits(np.uint8)
+    x, y = (
+        values[side].cast(packed_bits(dtype), planes, (n_planes, n_words))
+        for side in (first, second)
+    )
+    shape, byte = (len(pairs), n_groups), packed_bits(np.uint8)
+    second_wins = (await less_than(channel, x, y)).cast(
+        byte, lambda p: plane_to_values(p, byte.dtype)[:n_bits].reshape(shape), shape
+    )
     first_wins = add_public(channel, second_wins, np.array(1, np.uint8))
     return await _all_against_all(channel, concatenate([first_wins, second_wins]), pairs, group)
 

@@ -5,9 +5,10 @@ A share maps component numbers to arrays; a component that is absent is zero at 
 2^k differ only in their ufuncs, so one multiplication protocol serves both.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,12 +51,17 @@ class Algebra:
         """Serialise elements: k bits each, or the packed bits as they are."""
         return pack_ring(values, self.bits) if self.bits else values.tobytes()
 
+    def encoded_size(self, shape: tuple[int, ...]) -> int:
+        """Return how many bytes `encode` makes of elements in this shape."""
+        n = math.prod(shape)
+        return packed_size(n, self.bits) if self.bits else n * self.dtype.itemsize
+
     def decode(self, payload: bytes, shape: tuple[int, ...], party: int) -> Array:
         """Inverse of ``encode``; raises ProtocolViolation on a wrong length."""
         if not self.bits:
             return array_from_bytes(payload, self.dtype, shape, party)
-        n = int(np.prod(shape, dtype=np.int64))
-        raw = array_from_bytes(payload, np.uint8, (packed_size(n, self.bits),), party)
+        n = math.prod(shape)
+        raw = array_from_bytes(payload, np.uint8, (self.encoded_size(shape),), party)
         return unpack_ring(raw, n, self.bits, self.dtype).reshape(shape)
 
 
@@ -71,7 +77,7 @@ def packed_bits(dtype: npt.DTypeLike) -> Algebra:
     return Algebra(0, np.dtype(dtype))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Share:
     """One party's components of a shared array.
 
@@ -87,10 +93,16 @@ class Share:
     def __reduce__(self) -> str:
         raise TypeError("a share is never serialised")
 
-    def map(self, function: Callable[[Array], Array], shape: tuple[int, ...]) -> Self:
+    def map(self, function: Callable[[Array], Array], shape: tuple[int, ...]) -> "Share":
         """Apply a function that is linear over the ring to every component."""
+        return self.cast(self.algebra, function, shape)
+
+    def cast(
+        self, algebra: Algebra, function: Callable[[Array], Array], shape: tuple[int, ...]
+    ) -> "Share":
+        """Apply a function that is linear from this ring to another one to every component."""
         changed = {i: function(x) for i, x in self.components.items()}
-        return type(self)(self.algebra, shape, self.support, changed)
+        return Share(algebra, shape, self.support, changed)
 
     def zeros(self) -> Array:
         """Return zeros in this share's shape and type."""
@@ -275,8 +287,7 @@ def reduce_ring(values: Array, bits: int) -> Array:
 
 def narrow(share: Share, algebra: Algebra) -> Share:
     """Reduce a ring share to a ring of fewer bits. Local, since 2^k divides 2^64."""
-    components = {i: x.astype(algebra.dtype) for i, x in share.components.items()}
-    return Share(algebra, share.shape, share.support, components)
+    return share.cast(algebra, lambda x: x.astype(algebra.dtype), share.shape)
 
 
 def concatenate(shares: list[Share]) -> Share:

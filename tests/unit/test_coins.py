@@ -14,7 +14,6 @@ from mpc.coins import (
     WORD,
     below_thresholds,
     biased_coins,
-    constant_planes,
     digit_indicators,
     random_share,
 )
@@ -158,12 +157,6 @@ def test_random_shares_are_fresh_and_nobody_holds_all_components(mt):
     components = [c for shares in answers for s in shares[:3] for c in s.components.values()]
     distinct = {component.tobytes() for component in components}
     assert len(distinct) == 3 * len(access.sets)
-
-
-def test_constant_planes():
-    planes = constant_planes(0b1011, 5, 2)
-    ones = np.uint64(2**64 - 1)
-    assert planes.tolist() == [[ones, ones], [ones, ones], [0, 0], [ones, ones], [0, 0]]
 
 
 def test_cost_of_a_threshold_table():
