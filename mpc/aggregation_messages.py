@@ -19,7 +19,7 @@ HEADER = struct.Struct("<B16sI")
 _ENTRY = struct.Struct(f"<I{KEY_BYTES}s{KEY_BYTES}s")
 
 
-class Step(IntEnum):
+class MessageKind(IntEnum):
     """What a message carries, in the order of the protocol."""
 
     ADVERTISE = 1
@@ -42,12 +42,12 @@ def contribution_size(parameters: Parameters, slots: Slots, member: int) -> int:
     return sum(packed_size(slots[slot].n_cells, parameters.ring_bits) for slot in own)
 
 
-def write(step: Step, context: bytes, number: int, *parts: bytes) -> bytes:
+def write(kind: MessageKind, context: bytes, number: int, *parts: bytes) -> bytes:
     """Return one message; ``number`` is its sender, or the receiver of the server's."""
-    return b"".join([HEADER.pack(step, context[:16], number), *parts])
+    return b"".join([HEADER.pack(kind, context[:16], number), *parts])
 
 
-def read(step: Step, context: bytes, message: bytes) -> tuple[int, bytes]:
+def read(kind: MessageKind, context: bytes, message: bytes) -> tuple[int, bytes]:
     """Return number and body of a message.
 
     Raises:
@@ -58,17 +58,17 @@ def read(step: Step, context: bytes, message: bytes) -> tuple[int, bytes]:
     found, tag, number = HEADER.unpack_from(message)
     name = "the server" if number == SERVER else f"member {number}"
     party = None if number == SERVER else number
-    if found != step:
-        text = f"a message of step {found} for {name} came where step {step.name} is due"
+    if found != kind:
+        text = f"a message of step {found} for {name} came where step {kind.name} is due"
         raise ProtocolViolation(text, party)
     if tag != context[:16]:
-        text = f"the {step.name} message of {name} belongs to another session, roster or slot table"
+        text = f"the {kind.name} message of {name} belongs to another session, roster or slot table"
         raise ProtocolViolation(text, party)
     return number, message[HEADER.size :]
 
 
 def collect(
-    step: Step,
+    kind: MessageKind,
     context: bytes,
     messages: Iterable[bytes],
     allowed: Collection[int],
@@ -82,13 +82,13 @@ def collect(
     """
     bodies: dict[int, bytes] = {}
     for message in messages:
-        number, body = read(step, context, message)
+        number, body = read(kind, context, message)
         if number not in allowed or number in bodies:
             why = "a second time" if number in bodies else "without having taken part so far"
-            raise ProtocolViolation(f"member {number} sent a {step.name} message {why}", number)
+            raise ProtocolViolation(f"member {number} sent a {kind.name} message {why}", number)
         if len(body) != body_size(number):
             text = (
-                f"member {number} sent {len(body)} bytes in its {step.name} message where "
+                f"member {number} sent {len(body)} bytes in its {kind.name} message where "
                 f"{body_size(number)} are due"
             )
             raise ProtocolViolation(text, number)
@@ -143,9 +143,9 @@ def encode_inbox(
     parts = [len(bodies).to_bytes(4, "little"), encode_numbers(bodies)]
     for sender, body in bodies.items():
         if sender != receiver:
-            place = [number for number in roster if number != sender].index(receiver)
+            index = [number for number in roster if number != sender].index(receiver)
             size = sealed_size(slots, sender)
-            parts.append(body[place * size : (place + 1) * size])
+            parts.append(body[index * size : (index + 1) * size])
     return b"".join(parts)
 
 

@@ -18,7 +18,7 @@ from mpc.aggregation import (
     slots_of,
 )
 from mpc.aggregation_messages import (
-    Step,
+    MessageKind,
     decode_inbox,
     decode_numbers,
     decode_roster,
@@ -69,7 +69,7 @@ class Contributor:
         self._channel_key = X25519PrivateKey.from_private_bytes(random_bytes(KEY_BYTES))
         self._mask_seed = random_element(random_bytes)
         self._mask_key = mask_key(self._mask_seed, parameters.context, number)
-        self._due: Step | None = Step.ADVERTISE
+        self._due: MessageKind | None = MessageKind.ADVERTISE
         self._roster: dict[int, tuple[bytes, bytes]] = {}
         self._slots: Slots = {}
         self._seeds: dict[int, int] = {}
@@ -83,16 +83,16 @@ class Contributor:
     def __reduce__(self) -> str:
         raise TypeError("a contributor holds secrets and is never serialised")
 
-    def _take(self, step: Step) -> None:
-        if self._due != step:
-            raise MpcError(f"{step.name} is not the next step of member {self.number}")
+    def _take(self, kind: MessageKind) -> None:
+        if self._due != kind:
+            raise MpcError(f"{kind.name} is not the next step of member {self.number}")
         self._due = None
 
     def advertise(self) -> bytes:
         """Return the ADVERTISE message: the public keys of the channels and of the masks."""
-        self._take(Step.ADVERTISE)
-        self._due = Step.SHARES
-        return write(Step.ADVERTISE, self._context, self.number, *self._public_keys())
+        self._take(MessageKind.ADVERTISE)
+        self._due = MessageKind.SHARES
+        return write(MessageKind.ADVERTISE, self._context, self.number, *self._public_keys())
 
     def _public_keys(self) -> tuple[bytes, bytes]:
         return public_bytes(self._channel_key), public_bytes(self._mask_key)
@@ -111,8 +111,8 @@ class Contributor:
             TooFewMembers: it has fewer members than the threshold.
             MpcError: an invalid slot table.
         """
-        self._take(Step.SHARES)
-        _, body = read(Step.ROSTER, self._context, roster)
+        self._take(MessageKind.SHARES)
+        _, body = read(MessageKind.ROSTER, self._context, roster)
         self._roster = decode_roster(self._parameters, body)
         if self._roster.get(self.number) != self._public_keys():
             raise ProtocolViolation(f"the roster does not have the keys of member {self.number}")
@@ -127,8 +127,8 @@ class Contributor:
         sealed = [
             seal(self._channel(peer), self.number, peer, part) for peer, part in parts.items()
         ]
-        self._due = Step.CONTRIBUTION
-        return write(Step.SHARES, self._context, self.number, *sealed)
+        self._due = MessageKind.CONTRIBUTION
+        return write(MessageKind.SHARES, self._context, self.number, *sealed)
 
     def _split(self) -> dict[int, bytes]:
         """Return, per member of the roster, its shares of this member's secrets."""
@@ -145,8 +145,8 @@ class Contributor:
 
     def _store(self, owner: int, part: bytes) -> None:
         items = [(owner, None), *((owner, slot) for slot in slots_of(self._slots, owner))]
-        for place, item in enumerate(items):
-            self._shares[item] = part[place * SHARE_BYTES : (place + 1) * SHARE_BYTES]
+        for index, item in enumerate(items):
+            self._shares[item] = part[index * SHARE_BYTES : (index + 1) * SHARE_BYTES]
 
     def _channel(self, peer: int) -> bytes:
         return agree_key(self._channel_key, self._roster[peer][0], self._context, peer)
@@ -163,8 +163,8 @@ class Contributor:
             TooFewMembers: fewer than the threshold shared their keys.
             EncodingOverflow: other vectors than this member's slots need.
         """
-        self._take(Step.CONTRIBUTION)
-        number, body = read(Step.INBOX, self._context, inbox)
+        self._take(MessageKind.CONTRIBUTION)
+        number, body = read(MessageKind.INBOX, self._context, inbox)
         if number != self.number:
             raise ProtocolViolation(f"member {self.number} got the inbox of member {number}")
         self._sharers, sealed = decode_inbox(self._slots, self._roster, self.number, body)
@@ -174,8 +174,8 @@ class Contributor:
         self._context = digest(self._context, encode_numbers(self._sharers))
         self._check_vectors(vectors)
         masked = self._mask(vectors)
-        self._due = Step.UNMASK
-        return write(Step.CONTRIBUTION, self._context, self.number, *masked)
+        self._due = MessageKind.UNMASK
+        return write(MessageKind.CONTRIBUTION, self._context, self.number, *masked)
 
     def _check_vectors(self, vectors: Vectors) -> None:
         if set(vectors) != set(self._seeds):
@@ -222,9 +222,9 @@ class Contributor:
             TooFewMembers: fewer than the threshold contributed.
             MpcError: this member has not contributed.
         """
-        if self._due != Step.UNMASK:
+        if self._due != MessageKind.UNMASK:
             raise MpcError(f"UNMASK is not the next step of member {self.number}")
-        _, body = read(Step.SURVIVORS, self._context, survivors)
+        _, body = read(MessageKind.SURVIVORS, self._context, survivors)
         numbers = decode_numbers(body, self._sharers, self.number)
         if self._survivors not in (None, numbers):
             text = "the server's list of who contributed contradicts the one it sent before"
@@ -233,4 +233,6 @@ class Contributor:
         self._survivors = numbers
         due = due_shares(self._slots, self._sharers, numbers)
         context = digest(self._context, body)
-        return write(Step.UNMASK, context, self.number, *(self._shares[item] for item in due))
+        return write(
+            MessageKind.UNMASK, context, self.number, *(self._shares[item] for item in due)
+        )

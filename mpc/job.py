@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from mpc.bank import NoiseBank
 from mpc.channel import Step
 from mpc.distance import SharedCells, l1_distances, prepare_cells
 from mpc.errors import EncodingOverflow, MpcError
-from mpc.noise import DealerNoise, JointNoise, NoiseCosts, NoiseSource, Sampler
+from mpc.noise import DealerNoise, JointNoise, NoiseCosts, NoiseKind, NoiseSource, Sampler
 from mpc.opening import open_share
 from mpc.selection import select
 from mpc.session import Session
@@ -62,25 +62,26 @@ class RingParameters:
 
 
 def make_noise(
-    kind: str,
+    kind: NoiseKind,
     access: AccessStructure,
     fraction_bits: int = FRACTION_BITS,
     sampler: Sampler | None = None,
+    *,
+    ahead: bool = True,
 ) -> NoiseSource:
     """Return the noise source of a kind that the manifest names.
 
-    Raises:
-        MpcError: the kind is unknown.
+    With `ahead` it may be made before it is asked for, where its kind allows that.
     """
-    if kind == "joint":
-        return JointNoise()
-    if kind == "dealers":
-        return DealerNoise(access, fraction_bits, sampler)
-    raise MpcError(f"noise {kind!r} is unknown: use 'joint' or 'dealers'")
+    match kind:
+        case NoiseKind.JOINT:
+            return JointNoise(made_ahead=ahead)
+        case NoiseKind.DEALERS:
+            return DealerNoise(access, fraction_bits, sampler)
 
 
 def noise_costs(
-    kind: str, access: AccessStructure, fraction_bits: int = FRACTION_BITS
+    kind: NoiseKind, access: AccessStructure, fraction_bits: int = FRACTION_BITS
 ) -> NoiseCosts:
     """Return the public costs of a kind of noise."""
     return make_noise(kind, access, fraction_bits).costs
@@ -95,6 +96,39 @@ def check_measurable(parameters: RingParameters, noise: NoiseSource, sigma2: Fra
     largest = parameters.n_max + noise.gaussian_bound(sigma2)
     if largest >> (parameters.ring_bits - 1):
         raise EncodingOverflow(f"noise of sigma {math.sqrt(sigma2):.0f} may wrap in the ring")
+
+
+class MarginalAnswers(Protocol):
+    """The two requests that reveal something, in public facts: of an engine, or of what runs it."""
+
+    async def select(
+        self,
+        label: str,
+        candidates: Sequence[int],
+        model_counts: Sequence[Array],
+        multipliers: Sequence[int],
+        biases: Sequence[int],
+    ) -> int:
+        """Return the index, in `candidates`, that the exponential mechanism chose."""
+        ...
+
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[npt.NDArray[np.int64]]:
+        """Return the candidates' noisy marginals, flat."""
+        ...
+
+
+class Job(MarginalAnswers, Protocol):
+    """What an engine does at one compute party; `SecureJob` and `shamir.ShamirJob` do it."""
+
+    async def load(self, cells: Share, sizes: Sequence[int]) -> None:
+        """Take the shared cells of all candidates; they replace earlier ones."""
+        ...
+
+    def wipe(self) -> None:
+        """Forget what was loaded or made ahead; the job is over."""
+        ...
 
 
 class SecureJob:

@@ -8,6 +8,7 @@ colludes.
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
@@ -35,6 +36,13 @@ from mpc.sampling import (
     sample_gumbel,
 )
 from mpc.sharing import Algebra, Share, reshare
+
+
+class NoiseKind(StrEnum):
+    """The kinds of shared noise, by the name that a manifest gives them."""
+
+    JOINT = "joint"
+    DEALERS = "dealers"
 
 
 class Sampler(Protocol):
@@ -67,20 +75,20 @@ class NoiseCosts:
 
     Attributes:
         variance_factor: true variance of an opened cell over the sigma2 asked for.
-        gumbel_scale: standard deviation of the selection noise over a single Gumbel's.
+        select_scale: standard deviation of the selection noise over a single Gumbel's.
         gumbel_eta: error bound of the Gumbel that protects a selection.
         measure_slack: zCDP cost of a measurement beyond 1 / (2 sigma2).
-        min_sigma2: smallest sigma2 for which the bounds hold.
+        sigma2_min: smallest sigma2 for which the bounds hold.
         measure_delta: statistical distance from the ideal noise, per measured marginal.
         select_delta: the same per candidate of a selection.
         measure_loss: bound on the log of a probability ratio to the ideal noise, per marginal.
     """
 
     variance_factor: Fraction
-    gumbel_scale: float
+    select_scale: float
     gumbel_eta: Fraction
     measure_slack: Fraction
-    min_sigma2: Fraction
+    sigma2_min: Fraction
     measure_delta: Fraction
     select_delta: Fraction
     measure_loss: Fraction
@@ -130,10 +138,10 @@ def dealer_costs(access: AccessStructure, fraction_bits: int) -> NoiseCosts:
     tau = 10 * (honest - 1) * math.exp(-(math.pi**2) * MIN_DEALER_SIGMA2) * 1.001
     return NoiseCosts(
         variance_factor=Fraction(m, honest),
-        gumbel_scale=math.sqrt(t + 1),
+        select_scale=math.sqrt(t + 1),
         gumbel_eta=gumbel_error(fraction_bits),
         measure_slack=Fraction(tau) / 4,
-        min_sigma2=Fraction(MIN_DEALER_SIGMA2 * honest),
+        sigma2_min=Fraction(MIN_DEALER_SIGMA2 * honest),
         measure_delta=honest * PER_SAMPLE_DELTA,
         select_delta=PER_SAMPLE_DELTA,
         measure_loss=Fraction(0),
@@ -157,9 +165,9 @@ class DealerNoise:
         self._sampler = sampler if sampler is not None else SystemSampler()
 
     def _dealer_sigma2(self, sigma2: Fraction) -> Fraction:
-        if sigma2 < self.costs.min_sigma2:
+        if sigma2 < self.costs.sigma2_min:
             raise MpcError(
-                f"dealt noise needs sigma^2 of at least {self.costs.min_sigma2}, not "
+                f"dealt noise needs sigma^2 of at least {self.costs.sigma2_min}, not "
                 f"{float(sigma2):g}: the sum of so narrow discrete Gaussians has no proved bound"
             )
         return sigma2 / (self._access.n_parties - self._access.threshold)
@@ -173,7 +181,7 @@ class DealerNoise:
         return (self._access.threshold + 1) * GUMBEL_RANGE << fraction_bits
 
     async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
-        """See ``NoiseSource``; raises MpcError below ``costs.min_sigma2``."""
+        """See ``NoiseSource``; raises MpcError below ``costs.sigma2_min``."""
         own = self._sampler.gaussian(n, self._dealer_sigma2(sigma2)).astype(algebra.dtype)
         return await reshare(channel, algebra, (n,), own, range(self._access.n_parties))
 
@@ -188,10 +196,10 @@ class DealerNoise:
 
 JOINT_COSTS = NoiseCosts(
     variance_factor=Fraction(1),
-    gumbel_scale=1.0,
+    select_scale=1.0,
     gumbel_eta=GUMBEL_ERROR,
     measure_slack=Fraction(0),
-    min_sigma2=Fraction(MIN_VARIANCE),
+    sigma2_min=Fraction(MIN_VARIANCE),
     measure_delta=MEASURE_DELTA,
     select_delta=GUMBEL_DELTA,
     measure_loss=MEASURE_LOSS,
@@ -204,8 +212,10 @@ class JointNoise:
     See ``gaussian.sample_gaussian_shares`` and ``gumbel.sample_gumbel_shares``.
     """
 
-    made_ahead = True
     costs = JOINT_COSTS
+
+    def __init__(self, *, made_ahead: bool = True) -> None:
+        self.made_ahead = made_ahead
 
     def gaussian_bound(self, sigma2: Fraction) -> int:
         """See ``NoiseSource``; above ``gaussian.magnitude_bound`` of every plan up to sigma2."""

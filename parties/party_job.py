@@ -23,6 +23,7 @@ from aim_core.errors import AimError
 from aim_core.scoring import multipliers
 from aim_core.workload import weights
 from mpc.errors import ProtocolViolation
+from mpc.job import MarginalAnswers
 from parties.approval import check_in_force
 from parties.config import PartyConfig
 from parties.errors import (
@@ -75,7 +76,7 @@ EPSILON_CAP = Fraction(64)
 Work = Callable[[str, str, bytes], Awaitable[bytes]]
 
 
-class Engine(Protocol):
+class Engine(MarginalAnswers, Protocol):
     """The secure engine as a job uses it; candidates are places in the closure."""
 
     noise: Noise
@@ -94,21 +95,6 @@ class Engine(Protocol):
 
     async def load(self, uploads: Mapping[str, Path]) -> None:
         """Sum the holders' uploads, check them, and prepare the cells; InputsRefused by name."""
-
-    async def select(
-        self,
-        label: str,
-        candidates: Sequence[int],
-        model_counts: Sequence[np.ndarray],
-        multipliers: Sequence[int],
-        biases: Sequence[int],
-    ) -> int:
-        """Return the place, in `candidates`, that the exponential mechanism chose."""
-
-    async def measure(
-        self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
-        """Return the candidates' noisy marginals, int64 flat."""
 
     def finish(self) -> None:
         """Wipe what was made ahead."""

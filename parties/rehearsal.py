@@ -22,6 +22,7 @@ from aim_core.workload import Workload, closure, weights
 from mpc.channel import Step, StepStatistics
 from mpc.in_memory import start_sessions
 from mpc.job import make_noise
+from mpc.noise import NoiseKind
 from mpc.session import Session
 from parties.engine import MpcEngine, access_structure, upload_format
 from parties.manifest import Manifest, PublicInputs
@@ -161,8 +162,8 @@ class _Stage:
     def __init__(
         self, manifest: Manifest, inputs: PublicInputs, sessions: Sequence[Session]
     ) -> None:
-        noise = make_noise(manifest.noise, access_structure(manifest))
-        noise.made_ahead = False
+        kind = NoiseKind(manifest.noise)
+        noise = make_noise(kind, access_structure(manifest), ahead=False)
         self._manifest, self._inputs, self._sessions = manifest, inputs, sessions
         self._engines = [MpcEngine(session, manifest, inputs, noise) for session in sessions]
         self._seen: dict[Step, StepStatistics] = {}

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from mpc.aggregation import Parameters, Slot, due_shares, slots_of
-from mpc.aggregation_messages import HEADER, Step
+from mpc.aggregation_messages import HEADER, MessageKind
 from mpc.masks import add_pair_mask, add_self_mask, agree_key, mask_key
 from mpc.packing import pack_ring, packed_size, unpack_ring
 from mpc.seed_sharing import combine_shares, random_element, weights_at_zero
@@ -48,7 +48,7 @@ class Coalition:
         def source(number):
             return seeded("fixed", number) if number in COLLUDERS else seeded(*names, number)
 
-        self.session = InMemory(PUBLIC, SLOTS, {LATE: Step.CONTRIBUTION}, source)
+        self.session = InMemory(PUBLIC, SLOTS, {LATE: MessageKind.CONTRIBUTION}, source)
         self.answers = self.session.unmask(vectors)
         late = self.session.members[LATE].contribute(self.session.inboxes[LATE], vectors[LATE])
         self.contributions = {**self.session.contributions, LATE: late}
@@ -57,7 +57,7 @@ class Coalition:
 
     def _learn_secrets(self):
         """Combine all shares that came, and add the colluders' own keys."""
-        survivors = self.session.there(Step.CONTRIBUTION, PUBLIC.members)
+        survivors = self.session.there(MessageKind.CONTRIBUTION, PUBLIC.members)
         weights = weights_at_zero([number + 1 for number in survivors[:3]])
         self.keys = {m: self.session.members[m]._mask_key for m in COLLUDERS}
         self.seeds = {}
@@ -282,7 +282,7 @@ def windows(vector, ring_bits):
 def test_no_message_contains_a_piece_of_a_vector(monkeypatch):
     def pieces_in_messages():
         public = Parameters(b"pieces", (0, 1, 2, 3, 4), 3, 32)
-        session = InMemory(public, SLOTS, {LATE: Step.CONTRIBUTION})
+        session = InMemory(public, SLOTS, {LATE: MessageKind.CONTRIBUTION})
         vectors = vectors_for(SLOTS, 32)
         session.run(vectors)
         sent = b"".join(session.sent)

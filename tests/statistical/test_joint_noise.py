@@ -20,7 +20,7 @@ from mpc.bank import NoiseBank
 from mpc.channel import Step
 from mpc.in_memory import run_parties
 from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from mpc.noise import DealerNoise, JointNoise
+from mpc.noise import DealerNoise, JointNoise, NoiseKind
 from mpc.opening import open_share
 from mpc.session import Session
 from mpc.sharing import ring
@@ -215,7 +215,7 @@ QUARTER = 1 << (FRACTION_BITS - 2)
 
 async def select_often(session: Session) -> list[int]:
     access = AccessStructure(3, 1)
-    noise = make_noise("joint", access)
+    noise = make_noise(NoiseKind.JOINT, access)
     parameters = RingParameters.choose(10_000, 10_000, noise.gaussian_bound(Fraction(4)))
     shares = deal(access, ring(parameters.ring_bits), np.array(DISTANCES))
     job = SecureJob(session, parameters, noise)

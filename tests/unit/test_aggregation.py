@@ -17,7 +17,7 @@ from mpc.aggregation import (
     slots_of,
     to_ring,
 )
-from mpc.aggregation_messages import HEADER, Step
+from mpc.aggregation_messages import HEADER, MessageKind
 from mpc.aggregator import Aggregator
 from mpc.contributor import Contributor
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation, TooFewMembers
@@ -114,11 +114,11 @@ def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed):
     public, slots, leaves = case
     vectors = vectors_for(slots, public.ring_bits, seed)
     session = InMemory(public, slots, leaves)
-    if len(session.there(Step.UNMASK, public.members)) < public.threshold:
+    if len(session.there(MessageKind.UNMASK, public.members)) < public.threshold:
         with pytest.raises(TooFewMembers):
             session.run(vectors)
     else:
-        survivors = session.there(Step.CONTRIBUTION, public.members)
+        survivors = session.there(MessageKind.CONTRIBUTION, public.members)
         assert_sums(session.run(vectors), expected(slots, vectors, survivors, public.ring_bits))
 
 
@@ -134,7 +134,9 @@ def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random
     assert all(set(slots_of(slots, owner)) & set(opened) for owner, _ in items)
 
 
-@pytest.mark.parametrize("leaving", [Step.ADVERTISE, Step.SHARES, Step.CONTRIBUTION])
+@pytest.mark.parametrize(
+    "leaving", [MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION]
+)
 def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
     slots = {0: Slot(6, (0, 1, 2), 3), 1: Slot(6, (0, 1, 2, 3), 3), 2: Slot(6, (0, 3), 2)}
     session = InMemory(parameters(5, 3), slots, {2: leaving})
@@ -145,7 +147,7 @@ def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
 
 
 def test_members_that_leave_after_contributing_still_count():
-    leaves = {0: Step.UNMASK, 2: Step.UNMASK}
+    leaves = {0: MessageKind.UNMASK, 2: MessageKind.UNMASK}
     vectors = vectors_for(THREE_SLOTS, 20)
     found = InMemory(parameters(5, 3), THREE_SLOTS, leaves).run(vectors)
     assert_sums(found, expected(THREE_SLOTS, vectors, range(5), 20))
@@ -153,7 +155,7 @@ def test_members_that_leave_after_contributing_still_count():
 
 def test_any_threshold_of_answers_opens_the_same_sums():
     vectors = vectors_for(THREE_SLOTS, 20)
-    session = InMemory(parameters(5, 3), THREE_SLOTS, {3: Step.CONTRIBUTION})
+    session = InMemory(parameters(5, 3), THREE_SLOTS, {3: MessageKind.CONTRIBUTION})
     answers = session.unmask(vectors)
     wanted = expected(THREE_SLOTS, vectors, {0, 1, 2, 4}, 20)
     for chosen in (answers[:3], answers[1:], answers[::-1]):
@@ -263,16 +265,16 @@ VECTORS = vectors_for(SLOTS, 20)
 def answers_at(step):
     """Return the server before a step, that step's good messages, and how it takes them."""
     session = InMemory(parameters(5, 3), SLOTS)
-    if step == Step.ADVERTISE:
+    if step == MessageKind.ADVERTISE:
         messages = [member.advertise() for member in session.members.values()]
         return session.server.roster, messages
     session.advertise()
     messages = [m.share_keys(session.roster, SLOTS) for m in session.members.values()]
-    if step == Step.SHARES:
+    if step == MessageKind.SHARES:
         return lambda sent: session.server.inboxes(sent, SLOTS), messages
     inboxes = session.server.inboxes(messages, SLOTS)
     messages = [m.contribute(inboxes[n], VECTORS[n]) for n, m in session.members.items()]
-    if step == Step.CONTRIBUTION:
+    if step == MessageKind.CONTRIBUTION:
         return session.server.survivors, messages
     survivors = session.server.survivors(messages)
     return session.server.sums, [m.unmask(survivors) for m in session.members.values()]
@@ -332,7 +334,7 @@ def test_the_server_names_the_shortage(step):
 
 
 def test_a_member_that_did_not_share_cannot_contribute():
-    session = InMemory(parameters(5, 3), SLOTS, {0: Step.SHARES})
+    session = InMemory(parameters(5, 3), SLOTS, {0: MessageKind.SHARES})
     session.share()
     late = InMemory(parameters(5, 3), SLOTS)
     late.share()
@@ -368,7 +370,7 @@ def test_altered_shares_are_refused_by_name():
 
 
 def test_a_wrong_mask_key_is_noticed():
-    session = InMemory(parameters(5, 3), SLOTS, {4: Step.CONTRIBUTION})
+    session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.CONTRIBUTION})
     answers = session.unmask(VECTORS)
     wrong = bytearray(answers[0])
     wrong[-16] ^= 1  # the share of member 4's mask key comes last
@@ -473,7 +475,7 @@ def test_too_short_a_list_of_survivors_is_refused():
 
 
 def test_someone_who_did_not_share_cannot_survive():
-    session = InMemory(parameters(5, 3), SLOTS, {4: Step.SHARES})
+    session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.SHARES})
     session.contribute(VECTORS)
     with pytest.raises(ProtocolViolation):
         session.members[0].unmask(survivors_message(session, [0, 1, 2, 3, 4]))

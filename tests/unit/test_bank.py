@@ -15,7 +15,7 @@ from mpc.channel import Step
 from mpc.errors import MpcError
 from mpc.in_memory import run_parties, start_sessions
 from mpc.job import RingParameters, SecureJob, make_noise
-from mpc.noise import JointNoise
+from mpc.noise import JointNoise, NoiseKind
 from mpc.sharing import reshare, ring
 from tests.memory_parties import deal, reveal
 
@@ -305,7 +305,7 @@ def test_a_job_wipes_its_bank():
     shares = deal(access, ring(parameters.ring_bits), np.arange(6))
 
     async def program(session):
-        job = SecureJob(session, parameters, make_noise("joint", access))
+        job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4, 2])
         await job.measure("m", [0], Fraction(9))
         _, bank = job._loaded

@@ -68,8 +68,8 @@ def test_t_plus_one_parties_deal_a_gumbel(mt):
 
 def test_too_small_a_variance_is_refused():
     noise = DealerNoise(AccessStructure(5, 2), 24)
-    assert noise.costs.min_sigma2 == 3 * MIN_DEALER_SIGMA2
-    request = noise.gaussian(None, ring(20), 1, noise.costs.min_sigma2 - Fraction(1, 10**9))
+    assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
+    request = noise.gaussian(None, ring(20), 1, noise.costs.sigma2_min - Fraction(1, 10**9))
     with pytest.raises(MpcError, match="no proved bound"):
         asyncio.run(request)
 
@@ -81,7 +81,7 @@ def test_public_costs(mt):
     costs, noise = dealer_costs(access, 24), DealerNoise(access, 24)
     assert costs.variance_factor == Fraction(m, m - t)
     assert costs.measure_delta == (m - t) * PER_SAMPLE_DELTA
-    assert costs.gumbel_scale == math.sqrt(t + 1)
+    assert costs.select_scale == math.sqrt(t + 1)
     assert noise.gaussian_bound(Fraction(90)) == m * gaussian_bound(Fraction(90, m - t))
     assert noise.gumbel_bound(24) == (t + 1) * GUMBEL_RANGE * 2**24
 
