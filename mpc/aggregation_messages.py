@@ -1,6 +1,6 @@
 """The messages of secure aggregation, byte by byte.
 
-A message is ``step (1 byte) | tag (16 bytes) | member (4 bytes) | body``, little endian. The tag is
+A message is `step (1 byte) | tag (16 bytes) | member (4 bytes) | body`, little endian. The tag is
 the head of a context: a hash chained over everything public so far. A message of another session,
 roster, slot table or list of members has another tag. All lengths follow from public facts.
 """
@@ -43,15 +43,14 @@ def contribution_size(parameters: Parameters, slots: Slots, member: int) -> int:
 
 
 def write(kind: MessageKind, context: bytes, number: int, *parts: bytes) -> bytes:
-    """Return one message; ``number`` is its sender, or the receiver of the server's."""
+    """Return one message; `number` is its sender, or the receiver of the server's."""
     return b"".join([HEADER.pack(kind, context[:16], number), *parts])
 
 
 def read(kind: MessageKind, context: bytes, message: bytes) -> tuple[int, bytes]:
     """Return number and body of a message.
 
-    Raises:
-        ProtocolViolation: too short, of another step, or of another context.
+    Raises ProtocolViolation: too short, of another step, or of another context.
     """
     if len(message) < HEADER.size:
         raise ProtocolViolation(f"a message of {len(message)} bytes is too short")
@@ -76,9 +75,8 @@ def collect(
 ) -> dict[int, bytes]:
     """Return the bodies of one step's messages by sender, ascending.
 
-    Raises:
-        ProtocolViolation: names a sender that is unknown, did not take part in the step before,
-            sent twice, or sent a body of a wrong length.
+    Raises ProtocolViolation: names a sender that is unknown, did not take part in the step before,
+    sent twice, or sent a body of a wrong length.
     """
     bodies: dict[int, bytes] = {}
     for message in messages:
@@ -99,8 +97,7 @@ def collect(
 def decode_numbers(body: bytes, allowed: Collection[int], needed: int) -> tuple[int, ...]:
     """Return a list of members that the server sent.
 
-    Raises:
-        ProtocolViolation: not ascending, someone not in ``allowed``, or without ``needed``.
+    Raises ProtocolViolation: not ascending, someone not in `allowed`, or without `needed`.
     """
     numbers = tuple(int.from_bytes(body[i : i + 4], "little") for i in range(0, len(body), 4))
     if len(body) % 4 or not ascending(numbers) or not set(numbers) <= set(allowed):
@@ -118,8 +115,7 @@ def encode_roster(bodies: Mapping[int, bytes]) -> bytes:
 def decode_roster(parameters: Parameters, body: bytes) -> dict[int, tuple[bytes, bytes]]:
     """Return channel and mask key per member, ascending.
 
-    Raises:
-        ProtocolViolation: a wrong length, or numbers out of order or not of the session.
+    Raises ProtocolViolation: a wrong length, or numbers out of order or not of the session.
     """
     if len(body) % _ENTRY.size:
         raise ProtocolViolation(f"a roster of {len(body)} bytes has a wrong length")
@@ -135,10 +131,8 @@ def encode_inbox(
 ) -> bytes:
     """Return the body for one member: who shared, and what each of the others sealed for it.
 
-    Args:
-        roster: who advertised keys, ascending.
-        bodies: of the SHARES messages by sender, ascending; each has one sealed part for every
-            other member of the roster, in order.
+    `roster`: who advertised keys, ascending. `bodies`: of the SHARES messages by sender, ascending;
+    each has one sealed part for every other member of the roster, in order.
     """
     parts = [len(bodies).to_bytes(4, "little"), encode_numbers(bodies)]
     for sender, body in bodies.items():
@@ -154,8 +148,7 @@ def decode_inbox(
 ) -> tuple[tuple[int, ...], dict[int, bytes]]:
     """Return who shared, and the sealed parts by sender.
 
-    Raises:
-        ProtocolViolation: a wrong length, or a list that ``decode_numbers`` refuses.
+    Raises ProtocolViolation: a wrong length, or a list that `decode_numbers` refuses.
     """
     start = 4 + 4 * int.from_bytes(body[:4], "little")
     sharers = decode_numbers(body[4:start], roster, receiver)

@@ -1,4 +1,4 @@
-"""The server of a secure aggregation (``mpc.aggregation`` has the protocol and its model)."""
+"""The server of a secure aggregation (`mpc.aggregation` has the protocol and its model)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from mpc.aggregation_messages import (
     sealed_size,
     write,
 )
+from mpc.arrays import Array
 from mpc.errors import MpcError, ProtocolViolation
 from mpc.keystream import digest
 from mpc.masks import (
@@ -40,16 +41,15 @@ from mpc.masks import (
 )
 from mpc.packing import packed_size, unpack_ring
 from mpc.seed_sharing import SHARE_BYTES, combine_shares, weights_at_zero
-from mpc.sharing import Array, reduce_ring, ring
+from mpc.sharing import reduce_ring, ring
 
 
 @dataclass(frozen=True)
 class SlotSum:
     """An opened slot.
 
-    Attributes:
-        values: ``(n_cells,)`` uint64, the sum modulo 2**k.
-        contributors: whose vectors it is the sum of, ascending.
+    `values`: `(n_cells,)` uint64, the sum modulo 2**k. `contributors`: whose vectors it is the sum
+    of, ascending.
     """
 
     values: npt.NDArray[np.uint64]
@@ -60,7 +60,7 @@ class Aggregator:
     """The server. It passes messages on, adds masked vectors and opens the sums.
 
     Every step takes the messages that came in time and goes on without the other members. A step
-    that raises changes nothing: after a ``ProtocolViolation`` that names a member it can be
+    that raises changes nothing: after a `ProtocolViolation` that names a member it can be
     repeated without that member's message.
     """
 
@@ -81,9 +81,8 @@ class Aggregator:
     def roster(self, messages: Iterable[bytes]) -> bytes:
         """Return the ROSTER message for all members that sent an ADVERTISE message.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are there.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are there.
         """
         self._require_due(MessageKind.ADVERTISE)
         members = self._parameters.members
@@ -101,10 +100,8 @@ class Aggregator:
     def inboxes(self, messages: Iterable[bytes], slots: Slots) -> dict[int, bytes]:
         """Return the INBOX message for each member that sent a SHARES message.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are left.
-            MpcError: an invalid slot table.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are left. Raises MpcError: an invalid slot table.
         """
         self._require_due(MessageKind.SHARES)
         check_slots(self._parameters, slots)
@@ -133,9 +130,8 @@ class Aggregator:
     def survivors(self, contributions: Iterable[bytes]) -> bytes:
         """Add up the masked vectors; return the SURVIVORS message for all that sent theirs.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are left.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are left.
         """
         self._require_due(MessageKind.CONTRIBUTION)
         bodies = collect(
@@ -169,10 +165,9 @@ class Aggregator:
     def sums(self, messages: Iterable[bytes]) -> dict[int, SlotSum]:
         """Return the opened slots; one that stayed below its minimum is missing.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender. Or the shares of a member's mask
-                key do not give the key that it advertised.
-            TooFewMembers: fewer than the threshold sent an UNMASK message.
+        Raises ProtocolViolation: a bad message; names the sender. Or the shares of a member's mask
+        key do not give the key that it advertised. Raises TooFewMembers: fewer than the threshold
+        sent an UNMASK message.
         """
         self._require_due(MessageKind.UNMASK)
         items = due_shares(self._slots, self._sharers, self._survivors)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.channel import Channel
 from mpc.circuits import all_of, combine_pairs, less_than_public
 from mpc.planes import constant_planes
-from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply, packed_bits
+from mpc.sharing import Algebra, Share, add_public, concatenate, multiply, packed_bits
 
 TABLE_BITS = 72
 GROUP_BITS = 4
@@ -36,8 +37,7 @@ async def biased_coins(
 ) -> Share:
     """Return independent coins, 64 per word: coin i is 1 with probability threshold_i / 2^n_bits.
 
-    Returns:
-        Bit share ``(n_coins, n_words)``.
+    Returns a bit share `(n_coins, n_words)`.
 
     Reveals: nothing. Cost: log2 n_bits rounds; 89 ANDs per coin of 64 bits, 184 of 128.
     """
@@ -55,11 +55,9 @@ async def digit_indicators(channel: Channel, digits: Share) -> Share:
     All products of subsets of the four bits are computed (11 ANDs); the indicators are sums of
     them (a Moebius transform over the subsets).
 
-    Args:
-        digits: bit share ``(4, ...)``, lowest bit first.
+    `digits`: bit share `(4, ...)`, lowest bit first.
 
-    Returns:
-        Bit share ``(16, ...)``.
+    Returns a bit share `(16, ...)`.
 
     Reveals: nothing. Cost: 2 rounds, 11 ANDs per digit.
     """
@@ -104,11 +102,9 @@ async def below_thresholds(channel: Channel, thresholds: Sequence[int], n_words:
     leading zero digits (a tail probability) is compared on its other digits, and the shared
     indicator of a zero prefix is multiplied in.
 
-    Args:
-        thresholds: below 2**72, in descending order.
+    `thresholds`: below 2**72, in descending order.
 
-    Returns:
-        Bit share ``(n_thresholds, n_words)``, 64 values per word.
+    Returns a bit share `(n_thresholds, n_words)`, 64 values per word.
 
     Reveals: nothing.
     Cost: 9 rounds at most; 209 ANDs per U, and per threshold 8 to 29.

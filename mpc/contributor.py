@@ -1,4 +1,4 @@
-"""A member of a secure aggregation (``mpc.aggregation`` has the protocol and its model)."""
+"""A member of a secure aggregation (`mpc.aggregation` has the protocol and its model)."""
 
 import secrets
 from collections.abc import Mapping
@@ -47,11 +47,9 @@ Vectors = Mapping[int, npt.NDArray[np.unsignedinteger]]
 class Contributor:
     """One member. It takes its steps once, in order; one that fails ends its part in the session.
 
-    Args:
-        random_bytes: the operating system's CSPRNG unless a test injects another source.
+    `random_bytes`: the operating system's CSPRNG unless a test injects another source.
 
-    Raises:
-        MpcError: the number is not one of the members'.
+    Raises MpcError: the number is not one of the members'.
     """
 
     def __init__(
@@ -102,14 +100,12 @@ class Contributor:
 
         The secrets are the seed of the mask key and one mask seed per own slot.
 
-        Args:
-            roster: the server's answer to the advertised keys.
-            slots: the public slot table, the same at all members.
+        `roster`: the server's answer to the advertised keys. `slots`: the public slot table, the
+        same at all members.
 
-        Raises:
-            ProtocolViolation: the roster is malformed or does not have this member's keys.
-            TooFewMembers: it has fewer members than the threshold.
-            MpcError: an invalid slot table.
+        Raises ProtocolViolation: the roster is malformed or does not have this member's keys.
+        Raises TooFewMembers: it has fewer members than the threshold. Raises MpcError: an invalid
+        slot table.
         """
         self._take(MessageKind.SHARES)
         _, body = read(MessageKind.ROSTER, self._context, roster)
@@ -154,14 +150,12 @@ class Contributor:
     def contribute(self, inbox: bytes, vectors: Vectors) -> bytes:
         """Return the CONTRIBUTION message: the masked vectors of this member's slots.
 
-        Args:
-            inbox: the others' shares, as the server passes them on.
-            vectors: per own slot ``(n_cells,)`` unsigned integers below 2**k, noise included.
+        `inbox`: the others' shares, as the server passes them on. `vectors`: per own slot
+        `(n_cells,)` unsigned integers below 2**k, noise included.
 
-        Raises:
-            ProtocolViolation: a malformed inbox, or shares that do not decrypt.
-            TooFewMembers: fewer than the threshold shared their keys.
-            EncodingOverflow: other vectors than this member's slots need.
+        Raises ProtocolViolation: a malformed inbox, or shares that do not decrypt. Raises
+        TooFewMembers: fewer than the threshold shared their keys. Raises EncodingOverflow: other
+        vectors than this member's slots need.
         """
         self._take(MessageKind.CONTRIBUTION)
         number, body = read(MessageKind.INBOX, self._context, inbox)
@@ -213,14 +207,12 @@ class Contributor:
     def unmask(self, survivors: bytes) -> bytes:
         """Return the UNMASK message: this member's shares of what opens the sums.
 
-        They are those of ``due_shares``: no slot below its minimum is opened, and never both the
+        They are those of `due_shares`: no slot below its minimum is opened, and never both the
         mask key and a mask seed of one member. The same list may be answered again.
 
-        Raises:
-            ProtocolViolation: a malformed list, one without this member, or another list than
-                the one that was answered before.
-            TooFewMembers: fewer than the threshold contributed.
-            MpcError: this member has not contributed.
+        Raises ProtocolViolation: a malformed list, one without this member, or another list than
+        the one that was answered before. Raises TooFewMembers: fewer than the threshold
+        contributed. Raises MpcError: this member has not contributed.
         """
         if self._due != MessageKind.UNMASK:
             raise MpcError(f"UNMASK is not the next step of member {self.number}")

@@ -12,11 +12,11 @@ from typing import Self
 import numpy as np
 
 from mpc.access import AccessStructure
+from mpc.arrays import Array
 from mpc.channel import Channel
 from mpc.planes import pad_values, plane_to_values, to_planes, word_dtype
 from mpc.sharing import (
     Algebra,
-    Array,
     Share,
     component_share,
     component_sum,
@@ -37,7 +37,7 @@ async def _share_addends(
     rotation: int,
     encode: Callable[[Array], Array],
 ) -> list[Share]:
-    """Share each of the t + 1 addends of ``share``, encoded, in another algebra.
+    """Share each of the t + 1 addends of `share`, encoded, in another algebra.
 
     An addend of a single component is shared without communication. Cost: at most t rounds.
     """
@@ -58,16 +58,12 @@ async def _share_addends(
 async def ring_to_bits(
     channel: Channel, x: Share, n_planes: int, adder: Adder, rotation: int = 0
 ) -> Share:
-    """Return the low ``n_planes`` bits of shared ring elements as a bit share.
+    """Return the low `n_planes` bits of shared ring elements as a bit share.
 
-    Args:
-        x: ring share ``(n,)``.
-        n_planes: at most k.
-        adder: ``ripple_add`` (fewest bytes) or ``prefix_add`` (fewest rounds).
-        rotation: shifts the parties' roles, for balance between chunks.
+    `x`: ring share `(n,)`. `n_planes`: at most k. `adder`: `ripple_add` (fewest bytes) or
+    `prefix_add` (fewest rounds). `rotation`: shifts the parties' roles, for balance between chunks.
 
-    Returns:
-        Bit share ``(n_planes, n_words)`` of n values padded with zeros to a multiple of 64.
+    Returns a bit share `(n_planes, n_words)` of n values padded with zeros to a multiple of 64.
 
     Reveals: nothing. Cost: t inputs of n_planes bits per value and t additions.
     """
@@ -88,11 +84,9 @@ async def ring_to_bits(
 async def bits_to_ring(channel: Channel, bits: Share, algebra: Algebra, rotation: int = 0) -> Share:
     """Return shared bits as shared ring elements 0 and 1.
 
-    Args:
-        bits: bit share ``(n_planes, n_words)``.
+    `bits`: bit share `(n_planes, n_words)`.
 
-    Returns:
-        Ring share ``(n_planes, n)``.
+    Returns a ring share `(n_planes, n)`.
 
     Reveals: nothing. Cost: at most 2 t rounds and (2 t + 1) ring elements per bit and party.
     """
@@ -142,7 +136,7 @@ async def split_addends(
 ) -> list[Array]:
     """Split n arrays that P knows additively between Q (by a stream) and R (by a message).
 
-    ``addends`` has them at P and is empty at the others. Returns the parts of Q and of R, and
+    `addends` has them at P and is empty at the others. Returns the parts of Q and of R, and
     nothing at the other parties.
 
     Reveals: nothing; R lacks the stream. Cost: 1 round, n ring elements per entry from P to R.
@@ -171,16 +165,13 @@ async def weighted_bit_sum(
     For t = 1 a bit is u + v - 2 u v with u known to party P and v to the others. P splits u between
     Q and R; the sum of all products is reshared as one element.
 
-    Args:
-        bits: bit share ``(n_planes, n_words)``.
-        weights: ``(n_planes,)`` public ring elements.
+    `bits`: bit share `(n_planes, n_words)`. `weights`: `(n_planes,)` public ring elements.
 
-    Returns:
-        Ring share ``(n,)``, n values in the planes' order.
+    Returns a ring share `(n,)`, n values in the planes' order.
 
     Reveals: nothing.
     Cost: t = 1: 2 rounds, one element per bit from P to R and one per value and party; otherwise
-    as ``bits_to_ring``.
+    as `bits_to_ring`.
     """
     n_planes, n_words = bits.shape
     n = n_words * 8 * bits.algebra.dtype.itemsize

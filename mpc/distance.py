@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.channel import Channel
 from mpc.circuits import less_than_public, ripple_add
 from mpc.conversion import Trio, bits_to_ring, ring_to_bits, split_addends
@@ -17,7 +18,6 @@ from mpc.errors import EncodingOverflow
 from mpc.planes import from_planes, plane_to_values, to_planes, word_dtype
 from mpc.sharing import (
     Algebra,
-    Array,
     Share,
     component_sum,
     local_product,
@@ -32,12 +32,10 @@ CHUNK_CELLS = 1 << 17
 class SharedCells:
     """The frozen input of a job: all candidates' cells, one after the other.
 
-    Attributes:
-        counts: ring share ``(n_cells,)``.
-        bits: bit share ``(n_cells,)``, cell by cell: bit j of a word is bit j of the count.
-        offsets: ``(n_candidates + 1,)`` first cell of each candidate.
-        totals: ring share ``(n_candidates,)``, sum of each candidate's cells.
-        n_planes: number of significant bits of a count.
+    `counts`: ring share `(n_cells,)`. `bits`: bit share `(n_cells,)`, cell by cell: bit j of a word
+    is bit j of the count. `offsets`: `(n_candidates + 1,)` first cell of each candidate. `totals`:
+    ring share `(n_candidates,)`, sum of each candidate's cells. `n_planes`: number of significant
+    bits of a count.
     """
 
     counts: Share
@@ -56,10 +54,8 @@ async def prepare_cells(
 ) -> SharedCells:
     """Compute, once per job, the bits of all cells.
 
-    Args:
-        counts: ring share ``(n_cells,)`` of counts below 2**n_planes.
-        sizes: cells per candidate, every one at least 1.
-        n_planes: b, at most 32 and below the ring's k.
+    `counts`: ring share `(n_cells,)` of counts below 2**n_planes. `sizes`: cells per candidate,
+    every one at least 1. `n_planes`: b, at most 32 and below the ring's k.
 
     Reveals: nothing.
     Cost: t inputs and t ripple additions of b bits; for (3, 1) b rounds and b / 24 + (b - 1) / 8
@@ -130,9 +126,9 @@ async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> A
     """Return this party's summands of d * s per entry, d in the ring and s a bit plane.
 
     The summands add up to the products over all parties. They are not masked: add them up as far
-    as possible, then ``reshare``.
+    as possible, then `reshare`.
 
-    Cost: t = 1: 1 round and 2 ring elements per entry in all; otherwise ``bits_to_ring``.
+    Cost: t = 1: 1 round and 2 ring elements per entry in all; otherwise `bits_to_ring`.
     """
     if channel.access.threshold == 1:
         return await _masked_products(channel, d, s, rotation)
@@ -144,11 +140,9 @@ async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> A
 class _Work:
     """The cells to compare, candidate after candidate, without candidates that have none.
 
-    Attributes:
-        index: ``(n,)`` position of each cell among all cells of the job.
-        counts: ``(n,)`` its model count, above zero.
-        owners: position of each candidate that has such cells.
-        ends: where each owner's cells end.
+    `index`: `(n,)` position of each cell among all cells of the job. `counts`: `(n,)` its model
+    count, above zero. `owners`: position of each candidate that has such cells. `ends`: where each
+    owner's cells end.
     """
 
     index: Array
@@ -217,19 +211,17 @@ async def l1_distances(
 ) -> Share:
     """Return sum |x - y| for every candidate.
 
-    Args:
-        candidates: positions among the job's candidates.
-        model_counts: per candidate its ``(n_cells,)`` public counts, 0 <= y < 2**b.
+    `candidates`: positions among the job's candidates. `model_counts`: per candidate its
+    `(n_cells,)` public counts, 0 <= y < 2**b.
 
-    Returns:
-        Ring share ``(n_candidates,)``; exact as long as the sums of x and y stay below 2**(k-1).
+    Returns a ring share `(n_candidates,)`; exact as long as the sums of x and y stay below
+    2**(k-1).
 
     Reveals: nothing.
     Cost: for t = 1 ceil(log2 b) + 2 rounds; per cell with y > 0 and party about 19 bits (b = 16)
     and 2 k / m bits; per candidate one ring element.
 
-    Raises:
-        EncodingOverflow: a model count is negative or has more than b bits.
+    Raises EncodingOverflow: a model count is negative or has more than b bits.
     """
     algebra = cells.counts.algebra
     work = _collect(cells, candidates, model_counts)

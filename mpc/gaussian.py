@@ -3,7 +3,7 @@
 Base samples N_Z(0, s^2) of small width come from a 72-bit cumulative table by shared comparisons.
 Wider ones are integer combinations of base samples (Micciancio, Walter, CRYPTO 2017): for
 X ~ N_Z(0, v) and W ~ N_Z(0, w), X + z W is within 1 +- 4 exp(-2 pi^2 s^2) of N_Z(0, v + z^2 w),
-pointwise, with s^2 = v w / (v + z^2 w). Every step here has s^2 >= ``SMOOTHING``; the last width is
+pointwise, with s^2 = v w / (v + z^2 w). Every step here has s^2 >= `SMOOTHING`; the last width is
 chosen so that the variance comes out exactly as asked (docs/protocol.md has the proofs).
 """
 
@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-
-import numpy as np
 
 from mpc.channel import Channel
 from mpc.circuits import count_flags
@@ -77,7 +75,7 @@ def thresholds(table_variance: Fraction) -> tuple[int, ...]:
 
 
 def _n_ands(terms: Sequence[Term]) -> int:
-    """Return roughly the ANDs per sample: what ``plan`` minimises."""
+    """Return roughly the ANDs per sample: what `plan` minimises."""
     return sum(209 + 22 * len(thresholds(term.variance)) for term in terms)
 
 
@@ -85,8 +83,7 @@ def _n_ands(terms: Sequence[Term]) -> int:
 def plan(sigma2: Fraction) -> tuple[Term, ...]:
     """Return base samples and coefficients whose combination has variance sigma2 exactly.
 
-    Raises:
-        MpcError: sigma2 is outside [MIN_VARIANCE, MAX_VARIANCE].
+    Raises MpcError: sigma2 is outside [MIN_VARIANCE, MAX_VARIANCE].
     """
     check_variance(sigma2)
     return _plan(sigma2)
@@ -147,8 +144,7 @@ async def _table_bits(channel: Channel, table_variance: Fraction, n_words: int) 
     random sign, V is the magnitude, all bits inverted where the sign is 1: in two's complement
     V = -|X| - 1 there, so that X = V + sign either way.
 
-    Returns:
-        Bit share ``(n_bits + 1, n_words)``: low bits of V, then the sign.
+    Returns a bit share `(n_bits + 1, n_words)`: low bits of V, then the sign.
     """
     table = thresholds(table_variance)
     n_bits = len(table).bit_length()
@@ -182,9 +178,9 @@ async def _sample_chunk(
         for k, term in enumerate(group):
             planes.append(bits[:, k * n_words : (k + 1) * n_words])
             weights += _bit_weights(term)
-    modulus = 1 << (8 * algebra.dtype.itemsize)
-    ring_weights = np.array([w % modulus for w in weights], algebra.dtype)
-    return await weighted_bit_sum(channel, concatenate(planes), ring_weights, algebra, rotation)
+    return await weighted_bit_sum(
+        channel, concatenate(planes), algebra.elements(weights), algebra, rotation
+    )
 
 
 async def sample_gaussian_shares(
@@ -192,13 +188,10 @@ async def sample_gaussian_shares(
 ) -> Share:
     """Return shared samples of N_Z(0, sigma2), known to no party.
 
-    Args:
-        algebra: ring whose k bits hold ``magnitude_bound(plan(sigma2))`` with a sign.
-        n: number of samples.
-        sigma2: variance parameter, between 1 and 10^10.
+    `algebra`: ring whose k bits hold `magnitude_bound(plan(sigma2))` with a sign. `n`: number of
+    samples. `sigma2`: variance parameter, between 1 and 10^10.
 
-    Returns:
-        Ring share ``(n,)``.
+    Returns a ring share `(n,)`.
 
     Reveals: nothing.
     Cost: 10 rounds for t = 1; sigma = 91: about 4,700 ANDs and 33 ring elements per sample in all.

@@ -15,13 +15,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.channel import Channel
 from mpc.circuits import add_many, count_flags, invert, look_up, prefix_all
 from mpc.coins import WORD, biased_coins, digit_indicators, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
 from mpc.sampling import WORK_BITS, fixed_exp
-from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply
+from mpc.sharing import Algebra, Share, add_public, concatenate, multiply
 
 TOP_DIGIT = 5
 LOW_DIGIT = -48
@@ -87,7 +88,7 @@ def secant_table() -> tuple[Array, Array]:
 
 
 async def _exponential_digits(channel: Channel, n_words: int) -> Share:
-    """Return the binary digits of E ~ Exp(1), bit share ``(160, n_words)``, highest first."""
+    """Return the binary digits of E ~ Exp(1), bit share `(160, n_words)`, highest first."""
     thresholds = digit_thresholds()
     pieces = channel.fork(2)
     rare, coins = await asyncio.gather(
@@ -102,9 +103,8 @@ async def _exponential_digits(channel: Channel, n_words: int) -> Share:
 async def _normalise(channel: Channel, digits: Share) -> tuple[Share, Share]:
     """Shift the leading one of E to the front.
 
-    Returns:
-        Bit shares of the 24 digits behind the leading one, highest first, and of the shift's
-        seven digits (64, 32, ..., 1).
+    Returns bit shares of the 24 digits behind the leading one, highest first, and of the shift's
+    seven digits (64, 32, ..., 1).
     """
     leading = await prefix_all(channel, invert(digits[: 2 * SHIFTS[0] - 1], channel))
     flags = count_flags(leading, len(SHIFTS))[::-1]
@@ -160,7 +160,7 @@ async def _secant_addends(channel: Channel, mantissa: Share) -> list[Share]:
 
 
 def _spread(planes: Share, weights: Sequence[int]) -> Share:
-    """Return ``(WORK_PLANES, n_words)`` planes, the given ones as the bits of these weights."""
+    """Return `(WORK_PLANES, n_words)` planes, the given ones as the bits of these weights."""
     shape = (WORK_PLANES, planes.shape[1])
 
     def spread(rows: Array) -> Array:
@@ -188,19 +188,15 @@ async def sample_gumbel_shares(
 
     -ln E = -(5 - shift) ln 2 - ln(1 + u); the addends hold this plus 6 ln 2.
 
-    Args:
-        algebra: ring with at least 32 bits.
-        n: number of samples, at most ``MAX_CANDIDATES``.
-        fraction_bits: has to be 24.
+    `algebra`: ring with at least 32 bits. `n`: number of samples, at most `MAX_CANDIDATES`.
+    `fraction_bits`: has to be 24.
 
-    Returns:
-        Ring share ``(n,)`` of signed integers below ``GUMBEL_BOUND`` * 2^24 in magnitude.
+    Returns a ring share `(n,)` of signed integers below `GUMBEL_BOUND` * 2^24 in magnitude.
 
     Reveals: nothing.
     Cost: 43 rounds for t = 1, about 8,200 ANDs and 31 ring elements per sample.
 
-    Raises:
-        MpcError: another precision or too many samples; the bounds would not hold.
+    Raises MpcError: another precision or too many samples; the bounds would not hold.
     """
     if fraction_bits != FRACTION_BITS or n > MAX_CANDIDATES:
         raise MpcError(
@@ -216,5 +212,4 @@ async def sample_gumbel_shares(
     weights = (np.uint64(1) << np.arange(planes.shape[0], dtype=np.uint64)).astype(algebra.dtype)
     values = await weighted_bit_sum(channel, planes, weights, algebra)
     offset = _scaled_ln(Fraction(2 ** (TOP_DIGIT + 1)), FRACTION_BITS)
-    modulus = 1 << (8 * algebra.dtype.itemsize)
-    return add_public(channel, values[:n], np.array(-offset % modulus, algebra.dtype))
+    return add_public(channel, values[:n], algebra.elements([-offset]))

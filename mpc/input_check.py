@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.channel import Channel
 from mpc.circuits import all_of, invert, less_than_public, ripple_add
 from mpc.conversion import ring_to_bits
 from mpc.opening import open_share
 from mpc.planes import constant_planes, plane_to_values, word_dtype
-from mpc.sharing import Array, Share, concatenate, packed_bits
+from mpc.sharing import Share, concatenate, packed_bits
 
 CHUNK_VALUES = 1 << 17
 BYTE = packed_bits(np.uint8)
@@ -29,19 +30,16 @@ async def inputs_are_valid(
     n_max: int,
     count_bits: int,
 ) -> bool:
-    """Return whether shared marginals are counts of one table of at most ``n_max`` records.
+    """Return whether shared marginals are counts of one table of at most `n_max` records.
 
     Checked are: every cell lies in [0, 2^b); so does every node of a summation tree over each
     marginal, with so few children per node that no sum of theirs can wrap, hence all sums are
-    exact; each marginal's total is at most ``n_max``; the ``differences`` (of totals and shared
+    exact; each marginal's total is at most `n_max`; the `differences` (of totals and shared
     projections, which are exact sums by now) are zero.
 
-    Args:
-        cells: ring share ``(n_cells,)``, marginals one after the other.
-        sizes: cells per marginal.
-        differences: ring share ``(n,)`` of what has to be zero.
-        n_max: public bound on the number of records, below 2**count_bits.
-        count_bits: b, at most k - 1.
+    `cells`: ring share `(n_cells,)`, marginals one after the other. `sizes`: cells per marginal.
+    `differences`: ring share `(n,)` of what has to be zero. `n_max`: public bound on the number of
+    records, below 2**count_bits. `count_bits`: b, at most k - 1.
 
     Reveals: the one bit, to all parties.
     Cost: about k + 30 rounds per tree level; about 3 bytes per checked value and party for k = 18.
@@ -62,7 +60,7 @@ async def inputs_are_valid(
 def _summation_tree(cells: Share, sizes: Sequence[int], arity: int) -> tuple[Share, Share]:
     """Return all nodes of a tree of sums over each marginal, cells included, and the roots.
 
-    All marginals are reduced level by level together; a node has at most ``arity`` children.
+    All marginals are reduced level by level together; a node has at most `arity` children.
     """
     nodes = [cells]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -84,7 +82,7 @@ def _segment_sums(level: Share, first: Array) -> Share:
 
 
 async def _all_below(channel: Channel, values: Share, n_low: int) -> Share:
-    """Return the shared bit ``(1,)`` of whether all ring elements are below 2**n_low."""
+    """Return the shared bit `(1,)` of whether all ring elements are below 2**n_low."""
 
     async def check(piece: Channel, chunk: slice, number: int) -> Share:
         n_bits = values.algebra.bits
@@ -97,7 +95,7 @@ async def _all_below(channel: Channel, values: Share, n_low: int) -> Share:
 
 
 async def _all_at_most(channel: Channel, values: Share, largest: int) -> Share:
-    """Return the shared bit ``(1,)`` of whether all ring elements are at most ``largest``."""
+    """Return the shared bit `(1,)` of whether all ring elements are at most `largest`."""
     n_bits = values.algebra.bits
     planes = await ring_to_bits(channel, values, n_bits, ripple_add)
     limits = constant_planes(largest + 1, n_bits, planes.shape[1], word_dtype(n_bits))
@@ -105,7 +103,7 @@ async def _all_at_most(channel: Channel, values: Share, largest: int) -> Share:
 
 
 async def _all_bits(channel: Channel, plane: Share) -> Share:
-    """Return the AND of all bits of a plane ``(n_words,)`` as a byte ``(1,)`` of 0 or 1."""
+    """Return the AND of all bits of a plane `(n_words,)` as a byte `(1,)` of 0 or 1."""
     word = await all_of(channel, plane.map(lambda p: p[:, np.newaxis], (plane.shape[0], 1)))
     width = 8 * word.algebra.dtype.itemsize
 

@@ -11,9 +11,9 @@ from fractions import Fraction
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from mpc.access import AccessStructure
+from mpc.arrays import Array, Integers
 from mpc.bank import NoiseBank
 from mpc.channel import Step
 from mpc.distance import SharedCells, l1_distances, prepare_cells
@@ -22,7 +22,7 @@ from mpc.noise import DealerNoise, JointNoise, NoiseCosts, NoiseKind, NoiseSourc
 from mpc.opening import open_share
 from mpc.selection import select
 from mpc.session import Session
-from mpc.sharing import Array, Share, ring
+from mpc.sharing import Share, ring
 
 FRACTION_BITS = 24
 MAX_RING_BITS = 32
@@ -32,11 +32,9 @@ MAX_RING_BITS = 32
 class RingParameters:
     """The sizes in bits that rule out any wrap (docs/protocol.md, "No value wraps").
 
-    Attributes:
-        n_max: public bound on the number of records.
-        ring_bits: k; cells and distances live in Z_2^k.
-        count_bits: b; a summed count is below 2**b.
-        fraction_bits: f; scores are in units of 2**-f.
+    `n_max`: public bound on the number of records. `ring_bits`: k; cells and distances live in
+    Z_2^k. `count_bits`: b; a summed count is below 2**b. `fraction_bits`: f; scores are in units of
+    2**-f.
     """
 
     n_max: int
@@ -48,8 +46,7 @@ class RingParameters:
     def choose(cls, n_max: int, y_max: int, noise_bound: int) -> Self:
         """Return the smallest k with 2^(k-1) > n_max + y_max and 2^(k-1) > n_max + noise_bound.
 
-        Raises:
-            EncodingOverflow: k would exceed 32.
+        Raises EncodingOverflow: k would exceed 32.
         """
         count_bits = max(n_max, y_max, 1).bit_length()
         ring_bits = (n_max + max(y_max, noise_bound)).bit_length() + 1
@@ -90,8 +87,7 @@ def noise_costs(
 def check_measurable(parameters: RingParameters, noise: NoiseSource, sigma2: Fraction) -> None:
     """Check that a noisy count cannot wrap in the job's ring.
 
-    Raises:
-        EncodingOverflow: it could.
+    Raises EncodingOverflow: it could.
     """
     largest = parameters.n_max + noise.gaussian_bound(sigma2)
     if largest >> (parameters.ring_bits - 1):
@@ -114,7 +110,7 @@ class MarginalAnswers(Protocol):
 
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[npt.NDArray[np.int64]]:
+    ) -> list[Integers]:
         """Return the candidates' noisy marginals, flat."""
         ...
 
@@ -145,9 +141,8 @@ class SecureJob:
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
         """Take the cells of all candidates and compute their bits; they replace earlier ones.
 
-        Args:
-            cells: ring share ``(sum of sizes,)``, candidates one after the other.
-            sizes: number of cells per candidate.
+        `cells`: ring share `(sum of sizes,)`, candidates one after the other. `sizes`: number of
+        cells per candidate.
         """
         async with self._lock:
             self._n_loads += 1
@@ -189,20 +184,15 @@ class SecureJob:
     ) -> int:
         """Run the exponential mechanism on C_r (|x_r - y_r|_1 - bias_r).
 
-        Args:
-            label: unique per request, the same at all parties.
-            candidates: numbers of the candidates.
-            model_counts: per candidate ``(n_cells,)`` public counts, 0 <= y, sum <= y_max.
-            multipliers: C_r, computed by the party itself.
-            biases: bias_r in counts.
+        `label`: unique per request, the same at all parties. `candidates`: numbers of the
+        candidates. `model_counts`: per candidate `(n_cells,)` public counts, 0 <= y, sum <= y_max.
+        `multipliers`: C_r, computed by the party itself. `biases`: bias_r in counts.
 
-        Returns:
-            The chosen position within ``candidates``.
+        Returns the chosen position within `candidates`.
 
         Reveals: that position, to all compute parties. Cost: steps "score" and "select".
 
-        Raises:
-            EncodingOverflow: a model marginal is so large that a distance could wrap.
+        Raises EncodingOverflow: a model marginal is so large that a distance could wrap.
         """
         largest = max(int(model.sum(dtype=np.int64)) for model in model_counts)
         if (self.parameters.n_max + largest) >> (self.parameters.ring_bits - 1):
@@ -224,17 +214,15 @@ class SecureJob:
 
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[npt.NDArray[np.int64]]:
+    ) -> list[Integers]:
         """Open the candidates' cells with discrete Gaussian noise of variance sigma2 per cell.
 
-        Returns:
-            Per candidate its ``(n_cells,)`` noisy counts.
+        Returns per candidate its `(n_cells,)` noisy counts.
 
         Reveals: those, to all compute parties. Cost: step "measure": 2 rounds with dealt noise;
         per cell and party (m - t) and more elements of k bits.
 
-        Raises:
-            EncodingOverflow: noise of this variance could wrap in the job's ring.
+        Raises EncodingOverflow: noise of this variance could wrap in the job's ring.
         """
         check_measurable(self.parameters, self.noise, sigma2)
         async with self._lock:

@@ -47,12 +47,12 @@ class Keystream:
         raise TypeError("a keystream is never serialised")
 
     def read(self, n_bytes: int) -> bytes:
-        """Return the next ``n_bytes`` of the stream."""
+        """Return the next `n_bytes` of the stream."""
         zeros = _ZERO_BLOCK[:n_bytes] if n_bytes <= len(_ZERO_BLOCK) else bytes(n_bytes)
         return self._encryptor.update(zeros)
 
     def words(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-        """Return uniform unsigned integers of ``dtype`` in ``shape``."""
+        """Return uniform unsigned integers of `dtype` in `shape`."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         return np.frombuffer(self.read(size), dtype=dtype).reshape(shape)
 

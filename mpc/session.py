@@ -54,9 +54,8 @@ class Session:
     def step(self, step: Step, label: str) -> Iterator[Channel]:
         """Run a protocol step under a label that no other step of the session uses.
 
-        Raises:
-            MpcError: the label was used before or has a separator of ours (``| / #``): a key
-                stream could repeat.
+        Raises MpcError: the label was used before or has a separator of ours (`| / #`): a key
+        stream could repeat.
         """
         name = f"{step}|{label}"
         if name in self._labels or not _SEPARATORS.isdisjoint(label):
@@ -76,15 +75,14 @@ class Session:
             total.seconds += time.perf_counter() - started
 
     async def agree(self, label: str, value: bytes) -> None:
-        """Check that all parties hold the same public value, see ``agree_all``."""
+        """Check that all parties hold the same public value, see `agree_all`."""
         await self.agree_all(label, {label: value})
 
     async def agree_all(self, label: str, values: Mapping[str, bytes]) -> None:
         """Check that all parties hold the same named public values, by their SHA-256.
 
-        Raises:
-            ProtocolViolation: a party holds another value; the error says of what, and names the
-                party that stands against the others, which may be this one.
+        Raises ProtocolViolation: a party holds another value; the error says of what, and names the
+        party that stands against the others, which may be this one.
         """
         own = b"".join(digest(label.encode(), n.encode(), v) for n, v in values.items())
         with self.step(Step.AGREE, label) as channel:
@@ -99,7 +97,7 @@ class Session:
     async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
         """Tell all peers a public value; return every party's, this one's included.
 
-        Cost: one round, ``len(value)`` bytes to each peer.
+        Cost: one round, `len(value)` bytes to each peer.
         """
         with self.step(Step.PUBLISH, label) as channel:
             received = await channel.exchange(dict.fromkeys(self.peers, value), self.peers)
@@ -123,7 +121,7 @@ class Session:
         """Agree on fresh component keys over a connected network and return the session.
 
         The lowest holder of a component draws its secret and sends it to the other holders; the
-        key is extracted with ``binding`` (parties, manifest, version) as salt. ``random_bytes`` is
+        key is extracted with `binding` (parties, manifest, version) as salt. `random_bytes` is
         the operating system's CSPRNG unless a test injects another source.
         """
         drawn = {
@@ -150,7 +148,7 @@ class Session:
 
 
 def _odd_one(pid: int, seen: Mapping[int, bytes]) -> int | None:
-    """Return who holds another value than most, or than ``pid`` where no value has a majority."""
+    """Return who holds another value than most, or than `pid` where no value has a majority."""
     common, n_common = Counter(seen.values()).most_common(1)[0]
     reference = common if 2 * n_common > len(seen) else seen[pid]
     return next((party for party in sorted(seen) if seen[party] != reference), None)
@@ -170,19 +168,14 @@ async def open_session(
 ) -> Session:
     """Connect with the peers over TLS and return a session with fresh keys.
 
-    Args:
-        pid: this party, 0 <= pid < m.
-        threshold: how many parties may collude.
-        endpoints: all m parties, this one included.
-        identity: files of this party's certificate and key.
-        bind: address and port to listen on.
-        binding: public facts that all parties must share; differences are named by field.
-        connect_seconds: deadline for all peers to join.
-        silence_seconds: a peer that sends nothing (not even a heartbeat) for so long has failed.
-        receive_seconds: deadline of every single receive.
+    `pid`: this party, 0 <= pid < m. `threshold`: how many parties may collude. `endpoints`: all m
+    parties, this one included. `identity`: files of this party's certificate and key. `bind`:
+    address and port to listen on. `binding`: public facts that all parties must share; differences
+    are named by field. `connect_seconds`: deadline for all peers to join. `silence_seconds`: a peer
+    that sends nothing (not even a heartbeat) for so long has failed. `receive_seconds`: deadline of
+    every single receive.
 
-    Raises:
-        PeerTimeout, PeerLost, ProtocolViolation: see ``transport.connect``.
+    Raises PeerTimeout, PeerLost, ProtocolViolation: see `transport.connect`.
     """
     access = AccessStructure(len(endpoints), threshold)
     network = await connect(

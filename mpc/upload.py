@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mpc.access import AccessStructure
+from mpc.arrays import Array
 from mpc.errors import EncodingOverflow, ProtocolViolation
 from mpc.keystream import Keystream, RandomBytes
 from mpc.packing import pack_ring, packed_size, unpack_ring
-from mpc.sharing import Array, Share, ring
+from mpc.sharing import Share, ring
 
 SEED_BYTES = 32
 CHUNK_CELLS = 1 << 18
@@ -27,10 +28,8 @@ CHUNK_CELLS = 1 << 18
 class UploadFormat:
     """The form of every upload of a job, equal for all holders.
 
-    Attributes:
-        access: who holds which component.
-        ring_bits: k.
-        n_cells: cells of all maximal marginals, one after the other.
+    `access`: who holds which component. `ring_bits`: k. `n_cells`: cells of all maximal marginals,
+    one after the other.
     """
 
     access: AccessStructure
@@ -49,7 +48,7 @@ class UploadFormat:
         return [i for i in self.access.held[pid] if i != self._explicit]
 
     def body_size(self, pid: int) -> int:
-        """Return the exact length in bytes of the body for party ``pid``."""
+        """Return the exact length in bytes of the body for party `pid`."""
         size = SEED_BYTES * len(self._seeded(pid))
         if self._explicit in self.access.held[pid]:
             size += sum(packed_size(c.stop - c.start, self.ring_bits) for c in self._chunks())
@@ -60,12 +59,10 @@ class UploadFormat:
     ) -> list[Iterator[bytes]]:
         """Share one holder's cells; return the body for each party, as byte chunks.
 
-        Args:
-            values: ``(n_cells,)`` counts, 0 <= x < 2**(k-1).
-            random_bytes: the operating system's CSPRNG unless a test injects another source.
+        `values`: `(n_cells,)` counts, 0 <= x < 2**(k-1). `random_bytes`: the operating system's
+        CSPRNG unless a test injects another source.
 
-        Raises:
-            EncodingOverflow: wrong number of cells, or a count outside the range.
+        Raises EncodingOverflow: wrong number of cells, or a count outside the range.
         """
         if values.shape != (self.n_cells,):
             raise EncodingOverflow(f"{values.shape} cells where {self.n_cells} are due")
@@ -87,7 +84,7 @@ class UploadFormat:
             yield pack_ring(rest, self.ring_bits)
 
     def zeros(self, pid: int) -> Share:
-        """Return the sharing of zeros that ``accumulate`` adds uploads to."""
+        """Return the sharing of zeros that `accumulate` adds uploads to."""
         algebra = ring(self.ring_bits)
         support = frozenset(range(len(self.access.sets)))
         held = {i: np.zeros(self.n_cells, algebra.dtype) for i in self.access.held[pid]}
@@ -96,8 +93,7 @@ class UploadFormat:
     def accumulate(self, pid: int, body: Path, into: Share) -> None:
         """Add one stored upload to the sum of shares, in place and chunk by chunk.
 
-        Raises:
-            ProtocolViolation: the file does not have the length of a body.
+        Raises ProtocolViolation: the file does not have the length of a body.
         """
         if body.stat().st_size != self.body_size(pid):
             raise ProtocolViolation(f"the stored upload {body.name} has a wrong length", pid)
