@@ -106,7 +106,7 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Slot:
+class VectorSlot:
     """One vector to be summed.
 
     `n_cells`: length of the vector. `members`: who contributes to it, ascending. `minimum`: at
@@ -118,7 +118,7 @@ class Slot:
     minimum: int
 
 
-Slots = Mapping[int, Slot]
+Slots = Mapping[int, VectorSlot]
 Item = tuple[int, int | None]
 """A secret that is shared: (owner, slot) its mask of a slot, (owner, None) its mask key."""
 

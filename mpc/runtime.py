@@ -106,11 +106,10 @@ class _PeerProtocol:
 
     def __init__(self, session: Session, peer: int) -> None:
         self._link = session.network.links[peer]
-        self.nbytes_sent = 0
 
     def send(self, program_counter: int, payload: bytes) -> None:
         """Send a payload labelled with MPyC's program counter."""
-        self.nbytes_sent += self._link.send(Kind.MPYC, program_counter, payload)
+        self._link.send(Kind.MPYC, program_counter, payload)
 
     def receive(self, program_counter: int) -> asyncio.Future[bytes]:
         """Return the future payload with this label, marked with the peer."""

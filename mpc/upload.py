@@ -44,13 +44,13 @@ class UploadFormat:
         for start in range(0, self.n_cells, CHUNK_CELLS):
             yield slice(start, min(start + CHUNK_CELLS, self.n_cells))
 
-    def _seeded(self, pid: int) -> list[int]:
-        return [i for i in self.access.held[pid] if i != self._explicit]
+    def _seeded(self, party: int) -> list[int]:
+        return [i for i in self.access.held[party] if i != self._explicit]
 
-    def body_size(self, pid: int) -> int:
-        """Return the exact length in bytes of the body for party `pid`."""
-        size = SEED_BYTES * len(self._seeded(pid))
-        if self._explicit in self.access.held[pid]:
+    def body_size(self, party: int) -> int:
+        """Return the exact length in bytes of the body for `party`."""
+        size = SEED_BYTES * len(self._seeded(party))
+        if self._explicit in self.access.held[party]:
             size += sum(packed_size(c.stop - c.start, self.ring_bits) for c in self._chunks())
         return size
 
@@ -69,11 +69,11 @@ class UploadFormat:
         if self.n_cells and (int(values.min()) < 0 or int(values.max()) >> (self.ring_bits - 1)):
             raise EncodingOverflow(f"a count does not fit into {self.ring_bits - 1} bits")
         seeds = {i: random_bytes(SEED_BYTES) for i in range(self._explicit)}
-        return [self._body(values, seeds, pid) for pid in range(self.access.n_parties)]
+        return [self._body(values, seeds, party) for party in range(self.access.n_parties)]
 
-    def _body(self, values: Array, seeds: dict[int, bytes], pid: int) -> Iterator[bytes]:
-        yield b"".join(seeds[i] for i in self._seeded(pid))
-        if self._explicit not in self.access.held[pid]:
+    def _body(self, values: Array, seeds: dict[int, bytes], party: int) -> Iterator[bytes]:
+        yield b"".join(seeds[i] for i in self._seeded(party))
+        if self._explicit not in self.access.held[party]:
             return
         dtype = ring(self.ring_bits).dtype
         streams = [Keystream(seed, b"upload") for seed in seeds.values()]
@@ -83,23 +83,23 @@ class UploadFormat:
                 rest -= stream.words(rest.shape, dtype)
             yield pack_ring(rest, self.ring_bits)
 
-    def zeros(self, pid: int) -> Share:
+    def zeros(self, party: int) -> Share:
         """Return the sharing of zeros that `accumulate` adds uploads to."""
         algebra = ring(self.ring_bits)
         support = frozenset(range(len(self.access.sets)))
-        held = {i: np.zeros(self.n_cells, algebra.dtype) for i in self.access.held[pid]}
+        held = {i: np.zeros(self.n_cells, algebra.dtype) for i in self.access.held[party]}
         return Share(algebra, (self.n_cells,), support, held)
 
-    def accumulate(self, pid: int, body: Path, into: Share) -> None:
+    def accumulate(self, party: int, body: Path, into: Share) -> None:
         """Add one stored upload to the sum of shares, in place and chunk by chunk.
 
         Raises ProtocolViolation: the file does not have the length of a body.
         """
-        if body.stat().st_size != self.body_size(pid):
-            raise ProtocolViolation(f"the stored upload {body.name} has a wrong length", pid)
+        if body.stat().st_size != self.body_size(party):
+            raise ProtocolViolation(f"the stored upload {body.name} has a wrong length", party)
         dtype = into.algebra.dtype
         with body.open("rb") as file:
-            streams = {i: Keystream(file.read(SEED_BYTES), b"upload") for i in self._seeded(pid)}
+            streams = {i: Keystream(file.read(SEED_BYTES), b"upload") for i in self._seeded(party)}
             for chunk in self._chunks():
                 n = chunk.stop - chunk.start
                 for i, stream in streams.items():

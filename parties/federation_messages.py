@@ -15,7 +15,7 @@ from aim_core.errors import MechanismError
 from aim_core.estimation_types import Model
 from aim_core.flaim import Choose, Shares
 from aim_core.inference import TreeModel, calibrate
-from mpc.aggregation import Slot
+from mpc.aggregation import VectorSlot
 from parties.errors import RequestRefused
 from parties.manifest import FractionText
 from parties.messages import Index, Indices, Wire, pack, parse, unpack
@@ -71,7 +71,7 @@ class Order(Wire):
     sigma2: FractionText
     slots: Annotated[list[SlotHeader], Field(min_length=1)]
 
-    def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, Slot]:
+    def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, VectorSlot]:
         """Return the slots as secure aggregation knows them, numbered in their order.
 
         RequestRefused for a place that the closure does not have.
@@ -79,7 +79,7 @@ class Order(Wire):
         if max(slot.place for slot in self.slots) >= len(candidates):
             raise RequestRefused(f"a slot is not among the closure's {len(candidates)} cliques")
         return {
-            number: Slot(
+            number: VectorSlot(
                 domain.n_cells(candidates[slot.place]), tuple(sorted(slot.holders)), slot.minimum
             )
             for number, slot in enumerate(self.slots)

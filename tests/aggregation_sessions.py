@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mpc.aggregation import Parameters, Slot
+from mpc.aggregation import Parameters, VectorSlot
 from mpc.aggregation_messages import MessageKind
 from mpc.aggregator import Aggregator
 from mpc.contributor import Contributor
@@ -38,7 +38,7 @@ class InMemory:
     """One session; every step sends what the members that are still there say."""
 
     parameters: Parameters
-    slots: dict[int, Slot]
+    slots: dict[int, VectorSlot]
     leaves: dict[int, MessageKind] = field(default_factory=dict)
     random_bytes: object = None
     sent: list = field(default_factory=list)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpc.aggregation import (
     Parameters,
-    Slot,
+    VectorSlot,
     contributors,
     due_shares,
     from_ring,
@@ -48,9 +48,9 @@ def assert_sums(found, wanted):
 
 
 THREE_SLOTS = {
-    0: Slot(11, (0, 1, 2, 3, 4), 2),
-    3: Slot(5, (1, 4), 1),
-    7: Slot(1, (2,), 1),
+    0: VectorSlot(11, (0, 1, 2, 3, 4), 2),
+    3: VectorSlot(5, (1, 4), 1),
+    7: VectorSlot(1, (2,), 1),
 }
 
 
@@ -65,7 +65,7 @@ def test_sums_are_exact(n, threshold, ring_bits):
 
 @pytest.mark.parametrize(("n", "threshold"), [(1, 1), (2, 2)])
 def test_one_and_two_members(n, threshold):
-    slots = {4: Slot(3, tuple(range(n)), n)}
+    slots = {4: VectorSlot(3, tuple(range(n)), n)}
     vectors = vectors_for(slots, 20)
     session = InMemory(parameters(n, threshold), slots)
     assert_sums(session.run(vectors), expected(slots, vectors, range(n), 20))
@@ -76,7 +76,7 @@ def test_a_session_without_slots_opens_nothing():
 
 
 def test_negative_values_come_back():
-    slots = {0: Slot(4, (0, 1, 2), 3)}
+    slots = {0: VectorSlot(4, (0, 1, 2), 3)}
     values = np.array([-5, 3, -(524288 // 3), 524287 // 3])
     vectors = {m: {0: to_ring(values, 20)} for m in range(3)}
     total = InMemory(parameters(3, 2), slots).run(vectors)[0].values
@@ -102,7 +102,7 @@ def sessions(draw):
         n, draw(st.integers(n // 2 + 1, n)), draw(st.sampled_from([9, 32, 40])), first
     )
     some_members = st.lists(st.sampled_from(public.members), unique=True).map(sorted).map(tuple)
-    slot = st.builds(Slot, st.integers(1, 9), some_members, st.integers(1, n + 1))
+    slot = st.builds(VectorSlot, st.integers(1, 9), some_members, st.integers(1, n + 1))
     slots = draw(st.dictionaries(st.integers(0, 2**32 - 1), slot, max_size=4))
     leaves = draw(st.dictionaries(st.sampled_from(public.members), st.sampled_from(SENDING)))
     return public, slots, leaves
@@ -138,7 +138,11 @@ def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random
     "leaving", [MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION]
 )
 def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
-    slots = {0: Slot(6, (0, 1, 2), 3), 1: Slot(6, (0, 1, 2, 3), 3), 2: Slot(6, (0, 3), 2)}
+    slots = {
+        0: VectorSlot(6, (0, 1, 2), 3),
+        1: VectorSlot(6, (0, 1, 2, 3), 3),
+        2: VectorSlot(6, (0, 3), 2),
+    }
     session = InMemory(parameters(5, 3), slots, {2: leaving})
     vectors = vectors_for(slots, 20)
     found = session.run(vectors)
@@ -210,12 +214,12 @@ def test_bad_parameters_are_refused(members, threshold, bits, session):
 @pytest.mark.parametrize(
     "slots",
     [
-        {0: Slot(0, (0, 1), 1)},
-        {0: Slot(3, (0, 9), 1)},
-        {0: Slot(3, (1, 0), 1)},
-        {0: Slot(3, (0, 1), 0)},
-        {-1: Slot(3, (0, 1), 1)},
-        {2**32: Slot(3, (0, 1), 1)},
+        {0: VectorSlot(0, (0, 1), 1)},
+        {0: VectorSlot(3, (0, 9), 1)},
+        {0: VectorSlot(3, (1, 0), 1)},
+        {0: VectorSlot(3, (0, 1), 0)},
+        {-1: VectorSlot(3, (0, 1), 1)},
+        {2**32: VectorSlot(3, (0, 1), 1)},
     ],
 )
 def test_bad_slots_are_refused_by_both_roles(slots):
@@ -240,7 +244,7 @@ def test_bad_slots_are_refused_by_both_roles(slots):
     ],
 )
 def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own):
-    session = InMemory(parameters(3, 2), {0: Slot(3, (0, 1, 2), 1)})
+    session = InMemory(parameters(3, 2), {0: VectorSlot(3, (0, 1, 2), 1)})
     session.share()
     with pytest.raises(EncodingOverflow):
         session.members[0].contribute(session.inboxes[0], own)
@@ -258,7 +262,7 @@ def test_a_stranger_cannot_be_a_contributor():
 # Refusals: messages
 
 
-SLOTS = {0: Slot(8, (0, 1, 2, 3, 4), 2), 1: Slot(8, (1, 3), 1)}
+SLOTS = {0: VectorSlot(8, (0, 1, 2, 3, 4), 2), 1: VectorSlot(8, (1, 3), 1)}
 VECTORS = vectors_for(SLOTS, 20)
 
 
@@ -353,7 +357,7 @@ def test_messages_of_another_session_are_refused():
 def test_members_who_were_told_other_slots_cannot_work_together():
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
-    weaker = {**SLOTS, 0: Slot(8, (0, 1, 2, 3, 4), 1)}
+    weaker = {**SLOTS, 0: VectorSlot(8, (0, 1, 2, 3, 4), 1)}
     message = session.members[0].share_keys(session.roster, weaker)
     with pytest.raises(ProtocolViolation, match="slot table"):
         session.server.inboxes([message], SLOTS)
@@ -413,7 +417,7 @@ def test_an_unusable_key_is_refused_by_name():
         session.members[0].share_keys(bad, SLOTS_OF_THREE)
 
 
-SLOTS_OF_THREE = {0: Slot(4, (0, 1, 2), 2)}
+SLOTS_OF_THREE = {0: VectorSlot(4, (0, 1, 2), 2)}
 
 
 @pytest.mark.parametrize(
@@ -516,7 +520,7 @@ def test_a_contributor_is_neither_shown_nor_serialised():
 
 
 def test_a_million_cells_of_ten_members_take_well_under_a_second_each():
-    slots = {0: Slot(10**6, tuple(range(10)), 6)}
+    slots = {0: VectorSlot(10**6, tuple(range(10)), 6)}
     session = InMemory(parameters(10, 6), slots)
     session.share()
     values = {0: np.ones(10**6, np.uint64)}
