@@ -18,8 +18,7 @@ MAX_PARTIES = 7
 class AccessStructure:
     """Who holds which component, and who computes and corrects what.
 
-    Raises:
-        MpcError: m and t are outside 3 <= m <= 7, 1 <= t < m/2.
+    Raises MpcError: m and t are outside 3 <= m <= 7, 1 <= t < m/2.
     """
 
     n_parties: int
@@ -87,7 +86,7 @@ class AccessStructure:
         """Group the components into t + 1 addends, each known to one party.
 
         Returns (party, components) pairs; the components of a pair are all held by its party.
-        The last pair has a single component. ``rotation`` shifts the roles for balance.
+        The last pair has a single component. `rotation` shifts the roles for balance.
         """
         m = self.n_parties
         order = [(rotation + j) % m for j in range(self.threshold + 1)]
@@ -97,5 +96,5 @@ class AccessStructure:
         return tuple((party, tuple(components)) for party, components in groups.items())
 
     def component_excluding(self, parties: frozenset[int]) -> int:
-        """Return the number of the component that exactly ``parties`` (t of them) do not hold."""
+        """Return the number of the component that exactly `parties` (t of them) do not hold."""
         return self.sets.index(parties)

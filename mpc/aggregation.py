@@ -15,7 +15,7 @@ Model: the server and fewer than t members, together, follow the protocol and lo
 see. Keys are not authenticated against a server that replaces them; a deployment signs the
 ADVERTISE messages. A server that lies about who is left is only held off as section 22 says.
 Nothing hides a slot's sum: with one contributor it is that member's vector. Noise must be in the
-vectors already, and a slot's ``minimum`` says how many of them it takes to have enough of it.
+vectors already, and a slot's `minimum` says how many of them it takes to have enough of it.
 
 This module has what is public: parameters, slots, and which secrets open which sums.
 """
@@ -28,6 +28,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from mpc.arrays import Integers
 from mpc.errors import EncodingOverflow, MpcError, TooFewMembers
 from mpc.keystream import digest
 from mpc.sharing import reduce_ring
@@ -52,16 +53,13 @@ def ascending(numbers: tuple[int, ...]) -> bool:
 class Parameters:
     """The public parameters of one session.
 
-    Attributes:
-        session: an id that no other session has; it is part of every key.
-        members: public numbers below 2**32 - 1, ascending.
-        threshold: t. Any t members can open sums, fewer cannot and learn nothing.
-        ring_bits: k; vectors are added modulo 2**k.
+    `session`: an id that no other session has; it is part of every key. `members`: public numbers
+    below 2**32 - 1, ascending. `threshold`: t. Any t members can open sums, fewer cannot and learn
+    nothing. `ring_bits`: k; vectors are added modulo 2**k.
 
-    Raises:
-        MpcError: no session id, unordered members, t not above half of the members (which would
-            let a server that lies about who is left collect both kinds of a member's secrets),
-            or k outside 1..64.
+    Raises MpcError: no session id, unordered members, t not above half of the members (which would
+    let a server that lies about who is left collect both kinds of a member's secrets), or k outside
+    1..64.
     """
 
     session: bytes
@@ -98,8 +96,7 @@ class Parameters:
     def require(self, numbers: Collection[int], done: str) -> None:
         """Refuse to go on with fewer members than the threshold.
 
-        Raises:
-            TooFewMembers: says how many are left and how many are needed.
+        Raises TooFewMembers: says how many are left and how many are needed.
         """
         if len(numbers) < self.threshold:
             raise TooFewMembers(
@@ -109,13 +106,11 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Slot:
+class VectorSlot:
     """One vector to be summed.
 
-    Attributes:
-        n_cells: length of the vector.
-        members: who contributes to it, ascending.
-        minimum: at least 1; with fewer contributions the slot stays closed for ever.
+    `n_cells`: length of the vector. `members`: who contributes to it, ascending. `minimum`: at
+    least 1; with fewer contributions the slot stays closed for ever.
     """
 
     n_cells: int
@@ -123,7 +118,7 @@ class Slot:
     minimum: int
 
 
-Slots = Mapping[int, Slot]
+Slots = Mapping[int, VectorSlot]
 Item = tuple[int, int | None]
 """A secret that is shared: (owner, slot) its mask of a slot, (owner, None) its mask key."""
 
@@ -131,8 +126,7 @@ Item = tuple[int, int | None]
 def check_slots(parameters: Parameters, slots: Slots) -> None:
     """Check a slot table.
 
-    Raises:
-        MpcError: a number, size, minimum or list of members that is out of range.
+    Raises MpcError: a number, size, minimum or list of members that is out of range.
     """
     for number, slot in slots.items():
         known = set(slot.members) <= set(parameters.members) and ascending(slot.members)
@@ -184,11 +178,10 @@ def due_shares(slots: Slots, sharers: Collection[int], survivors: Collection[int
     return items
 
 
-def to_ring(values: npt.NDArray[np.int64], ring_bits: int) -> npt.NDArray[np.uint64]:
+def to_ring(values: Integers, ring_bits: int) -> npt.NDArray[np.uint64]:
     """Return signed integers as elements of Z_2^k.
 
-    Raises:
-        EncodingOverflow: a value is outside -2^(k-1) <= x < 2^(k-1).
+    Raises EncodingOverflow: a value is outside -2^(k-1) <= x < 2^(k-1).
     """
     bound = 1 << (ring_bits - 1)
     if values.size and not (-bound <= int(values.min()) and int(values.max()) < bound):
@@ -196,7 +189,7 @@ def to_ring(values: npt.NDArray[np.int64], ring_bits: int) -> npt.NDArray[np.uin
     return reduce_ring(values.astype(np.int64).view(np.uint64), ring_bits)
 
 
-def from_ring(values: npt.NDArray[np.uint64], ring_bits: int) -> npt.NDArray[np.int64]:
+def from_ring(values: npt.NDArray[np.uint64], ring_bits: int) -> Integers:
     """Return the signed representatives, -2^(k-1) <= x < 2^(k-1), of elements of Z_2^k."""
     shift = np.uint64(64 - ring_bits)
     return (values << shift).view(np.int64) >> np.int64(shift)

@@ -1,6 +1,6 @@
 """The messages of secure aggregation, byte by byte.
 
-A message is ``step (1 byte) | tag (16 bytes) | member (4 bytes) | body``, little endian. The tag is
+A message is `step (1 byte) | tag (16 bytes) | member (4 bytes) | body`, little endian. The tag is
 the head of a context: a hash chained over everything public so far. A message of another session,
 roster, slot table or list of members has another tag. All lengths follow from public facts.
 """
@@ -19,7 +19,7 @@ HEADER = struct.Struct("<B16sI")
 _ENTRY = struct.Struct(f"<I{KEY_BYTES}s{KEY_BYTES}s")
 
 
-class Step(IntEnum):
+class MessageKind(IntEnum):
     """What a message carries, in the order of the protocol."""
 
     ADVERTISE = 1
@@ -42,33 +42,32 @@ def contribution_size(parameters: Parameters, slots: Slots, member: int) -> int:
     return sum(packed_size(slots[slot].n_cells, parameters.ring_bits) for slot in own)
 
 
-def write(step: Step, context: bytes, number: int, *parts: bytes) -> bytes:
-    """Return one message; ``number`` is its sender, or the receiver of the server's."""
-    return b"".join([HEADER.pack(step, context[:16], number), *parts])
+def write(kind: MessageKind, context: bytes, number: int, *parts: bytes) -> bytes:
+    """Return one message; `number` is its sender, or the receiver of the server's."""
+    return b"".join([HEADER.pack(kind, context[:16], number), *parts])
 
 
-def read(step: Step, context: bytes, message: bytes) -> tuple[int, bytes]:
+def read(kind: MessageKind, context: bytes, message: bytes) -> tuple[int, bytes]:
     """Return number and body of a message.
 
-    Raises:
-        ProtocolViolation: too short, of another step, or of another context.
+    Raises ProtocolViolation: too short, of another step, or of another context.
     """
     if len(message) < HEADER.size:
         raise ProtocolViolation(f"a message of {len(message)} bytes is too short")
     found, tag, number = HEADER.unpack_from(message)
     name = "the server" if number == SERVER else f"member {number}"
     party = None if number == SERVER else number
-    if found != step:
-        text = f"a message of step {found} for {name} came where step {step.name} is due"
+    if found != kind:
+        text = f"a message of step {found} for {name} came where step {kind.name} is due"
         raise ProtocolViolation(text, party)
     if tag != context[:16]:
-        text = f"the {step.name} message of {name} belongs to another session, roster or slot table"
+        text = f"the {kind.name} message of {name} belongs to another session, roster or slot table"
         raise ProtocolViolation(text, party)
     return number, message[HEADER.size :]
 
 
 def collect(
-    step: Step,
+    kind: MessageKind,
     context: bytes,
     messages: Iterable[bytes],
     allowed: Collection[int],
@@ -76,19 +75,18 @@ def collect(
 ) -> dict[int, bytes]:
     """Return the bodies of one step's messages by sender, ascending.
 
-    Raises:
-        ProtocolViolation: names a sender that is unknown, did not take part in the step before,
-            sent twice, or sent a body of a wrong length.
+    Raises ProtocolViolation: names a sender that is unknown, did not take part in the step before,
+    sent twice, or sent a body of a wrong length.
     """
     bodies: dict[int, bytes] = {}
     for message in messages:
-        number, body = read(step, context, message)
+        number, body = read(kind, context, message)
         if number not in allowed or number in bodies:
             why = "a second time" if number in bodies else "without having taken part so far"
-            raise ProtocolViolation(f"member {number} sent a {step.name} message {why}", number)
+            raise ProtocolViolation(f"member {number} sent a {kind.name} message {why}", number)
         if len(body) != body_size(number):
             text = (
-                f"member {number} sent {len(body)} bytes in its {step.name} message where "
+                f"member {number} sent {len(body)} bytes in its {kind.name} message where "
                 f"{body_size(number)} are due"
             )
             raise ProtocolViolation(text, number)
@@ -99,8 +97,7 @@ def collect(
 def decode_numbers(body: bytes, allowed: Collection[int], needed: int) -> tuple[int, ...]:
     """Return a list of members that the server sent.
 
-    Raises:
-        ProtocolViolation: not ascending, someone not in ``allowed``, or without ``needed``.
+    Raises ProtocolViolation: not ascending, someone not in `allowed`, or without `needed`.
     """
     numbers = tuple(int.from_bytes(body[i : i + 4], "little") for i in range(0, len(body), 4))
     if len(body) % 4 or not ascending(numbers) or not set(numbers) <= set(allowed):
@@ -118,8 +115,7 @@ def encode_roster(bodies: Mapping[int, bytes]) -> bytes:
 def decode_roster(parameters: Parameters, body: bytes) -> dict[int, tuple[bytes, bytes]]:
     """Return channel and mask key per member, ascending.
 
-    Raises:
-        ProtocolViolation: a wrong length, or numbers out of order or not of the session.
+    Raises ProtocolViolation: a wrong length, or numbers out of order or not of the session.
     """
     if len(body) % _ENTRY.size:
         raise ProtocolViolation(f"a roster of {len(body)} bytes has a wrong length")
@@ -135,17 +131,15 @@ def encode_inbox(
 ) -> bytes:
     """Return the body for one member: who shared, and what each of the others sealed for it.
 
-    Args:
-        roster: who advertised keys, ascending.
-        bodies: of the SHARES messages by sender, ascending; each has one sealed part for every
-            other member of the roster, in order.
+    `roster`: who advertised keys, ascending. `bodies`: of the SHARES messages by sender, ascending;
+    each has one sealed part for every other member of the roster, in order.
     """
     parts = [len(bodies).to_bytes(4, "little"), encode_numbers(bodies)]
     for sender, body in bodies.items():
         if sender != receiver:
-            place = [number for number in roster if number != sender].index(receiver)
+            index = [number for number in roster if number != sender].index(receiver)
             size = sealed_size(slots, sender)
-            parts.append(body[place * size : (place + 1) * size])
+            parts.append(body[index * size : (index + 1) * size])
     return b"".join(parts)
 
 
@@ -154,8 +148,7 @@ def decode_inbox(
 ) -> tuple[tuple[int, ...], dict[int, bytes]]:
     """Return who shared, and the sealed parts by sender.
 
-    Raises:
-        ProtocolViolation: a wrong length, or a list that ``decode_numbers`` refuses.
+    Raises ProtocolViolation: a wrong length, or a list that `decode_numbers` refuses.
     """
     start = 4 + 4 * int.from_bytes(body[:4], "little")
     sharers = decode_numbers(body[4:start], roster, receiver)

@@ -1,4 +1,4 @@
-"""The server of a secure aggregation (``mpc.aggregation`` has the protocol and its model)."""
+"""The server of a secure aggregation (`mpc.aggregation` has the protocol and its model)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from mpc.aggregation import (
     slots_of,
 )
 from mpc.aggregation_messages import (
-    Step,
+    MessageKind,
     collect,
     contribution_size,
     decode_roster,
@@ -28,6 +28,7 @@ from mpc.aggregation_messages import (
     sealed_size,
     write,
 )
+from mpc.arrays import Array
 from mpc.errors import MpcError, ProtocolViolation
 from mpc.keystream import digest
 from mpc.masks import (
@@ -40,16 +41,15 @@ from mpc.masks import (
 )
 from mpc.packing import packed_size, unpack_ring
 from mpc.seed_sharing import SHARE_BYTES, combine_shares, weights_at_zero
-from mpc.sharing import Array, reduce_ring, ring
+from mpc.sharing import reduce_ring, ring
 
 
 @dataclass(frozen=True)
 class SlotSum:
     """An opened slot.
 
-    Attributes:
-        values: ``(n_cells,)`` uint64, the sum modulo 2**k.
-        contributors: whose vectors it is the sum of, ascending.
+    `values`: `(n_cells,)` uint64, the sum modulo 2**k. `contributors`: whose vectors it is the sum
+    of, ascending.
     """
 
     values: npt.NDArray[np.uint64]
@@ -60,63 +60,69 @@ class Aggregator:
     """The server. It passes messages on, adds masked vectors and opens the sums.
 
     Every step takes the messages that came in time and goes on without the other members. A step
-    that raises changes nothing: after a ``ProtocolViolation`` that names a member it can be
+    that raises changes nothing: after a `ProtocolViolation` that names a member it can be
     repeated without that member's message.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._context = parameters.context
-        self._due = Step.ADVERTISE
+        self._due = MessageKind.ADVERTISE
         self._roster: dict[int, tuple[bytes, bytes]] = {}
         self._slots: Slots = {}
         self._sharers: tuple[int, ...] = ()
         self._survivors: tuple[int, ...] = ()
         self._sums: dict[int, Array] = {}
 
-    def _require_due(self, step: Step) -> None:
-        if self._due != step:
-            raise MpcError(f"the server cannot take {step.name} messages now")
+    def _require_due(self, kind: MessageKind) -> None:
+        if self._due != kind:
+            raise MpcError(f"the server cannot take {kind.name} messages now")
 
     def roster(self, messages: Iterable[bytes]) -> bytes:
         """Return the ROSTER message for all members that sent an ADVERTISE message.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are there.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are there.
         """
-        self._require_due(Step.ADVERTISE)
+        self._require_due(MessageKind.ADVERTISE)
         members = self._parameters.members
-        bodies = collect(Step.ADVERTISE, self._context, messages, members, lambda _: 2 * KEY_BYTES)
+        bodies = collect(
+            MessageKind.ADVERTISE, self._context, messages, members, lambda _: 2 * KEY_BYTES
+        )
         self._parameters.require(bodies, "sent their keys")
         body = encode_roster(bodies)
-        message = write(Step.ROSTER, self._context, SERVER, body)
+        message = write(MessageKind.ROSTER, self._context, SERVER, body)
         self._roster = decode_roster(self._parameters, body)
         self._context = digest(self._context, body)
-        self._due = Step.SHARES
+        self._due = MessageKind.SHARES
         return message
 
     def inboxes(self, messages: Iterable[bytes], slots: Slots) -> dict[int, bytes]:
         """Return the INBOX message for each member that sent a SHARES message.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are left.
-            MpcError: an invalid slot table.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are left. Raises MpcError: an invalid slot table.
         """
-        self._require_due(Step.SHARES)
+        self._require_due(MessageKind.SHARES)
         check_slots(self._parameters, slots)
         context = digest(self._context, encode_slots(slots))
         n_others = len(self._roster) - 1
         bodies = collect(
-            Step.SHARES, context, messages, self._roster, lambda m: n_others * sealed_size(slots, m)
+            MessageKind.SHARES,
+            context,
+            messages,
+            self._roster,
+            lambda m: n_others * sealed_size(slots, m),
         )
         self._parameters.require(bodies, "shared their keys")
-        self._slots, self._sharers, self._due = dict(slots), tuple(bodies), Step.CONTRIBUTION
+        self._slots, self._sharers, self._due = dict(slots), tuple(bodies), MessageKind.CONTRIBUTION
         self._context = digest(context, encode_numbers(bodies))
         return {
             number: write(
-                Step.INBOX, context, number, encode_inbox(slots, self._roster, number, bodies)
+                MessageKind.INBOX,
+                context,
+                number,
+                encode_inbox(slots, self._roster, number, bodies),
             )
             for number in bodies
         }
@@ -124,22 +130,21 @@ class Aggregator:
     def survivors(self, contributions: Iterable[bytes]) -> bytes:
         """Add up the masked vectors; return the SURVIVORS message for all that sent theirs.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender.
-            TooFewMembers: fewer than the threshold are left.
+        Raises ProtocolViolation: a bad message; names the sender. Raises TooFewMembers: fewer than
+        the threshold are left.
         """
-        self._require_due(Step.CONTRIBUTION)
+        self._require_due(MessageKind.CONTRIBUTION)
         bodies = collect(
-            Step.CONTRIBUTION,
+            MessageKind.CONTRIBUTION,
             self._context,
             contributions,
             self._sharers,
             lambda m: contribution_size(self._parameters, self._slots, m),
         )
         self._parameters.require(bodies, "contributed")
-        self._survivors, self._due = tuple(bodies), Step.UNMASK
+        self._survivors, self._due = tuple(bodies), MessageKind.UNMASK
         self._sums = self._add(bodies)
-        return write(Step.SURVIVORS, self._context, SERVER, encode_numbers(bodies))
+        return write(MessageKind.SURVIVORS, self._context, SERVER, encode_numbers(bodies))
 
     def _add(self, bodies: Mapping[int, bytes]) -> dict[int, Array]:
         """Return the sums of the masked vectors of the slots that will be opened."""
@@ -160,16 +165,15 @@ class Aggregator:
     def sums(self, messages: Iterable[bytes]) -> dict[int, SlotSum]:
         """Return the opened slots; one that stayed below its minimum is missing.
 
-        Raises:
-            ProtocolViolation: a bad message; names the sender. Or the shares of a member's mask
-                key do not give the key that it advertised.
-            TooFewMembers: fewer than the threshold sent an UNMASK message.
+        Raises ProtocolViolation: a bad message; names the sender. Or the shares of a member's mask
+        key do not give the key that it advertised. Raises TooFewMembers: fewer than the threshold
+        sent an UNMASK message.
         """
-        self._require_due(Step.UNMASK)
+        self._require_due(MessageKind.UNMASK)
         items = due_shares(self._slots, self._sharers, self._survivors)
         context = digest(self._context, encode_numbers(self._survivors))
         size = SHARE_BYTES * len(items)
-        bodies = collect(Step.UNMASK, context, messages, self._survivors, lambda _: size)
+        bodies = collect(MessageKind.UNMASK, context, messages, self._survivors, lambda _: size)
         self._parameters.require(bodies, "helped to open the sums")
         seeds = _combine(self._parameters.threshold, items, bodies)
         masked = {slot: words.copy() for slot, words in self._sums.items()}
@@ -205,8 +209,8 @@ def _combine(threshold: int, items: list[Item], bodies: Mapping[int, bytes]) -> 
     helpers = list(bodies)[:threshold]
     weights = weights_at_zero([number + 1 for number in helpers])
     secrets_by_item = {}
-    for place, item in enumerate(items):
-        part = slice(place * SHARE_BYTES, (place + 1) * SHARE_BYTES)
+    for index, item in enumerate(items):
+        part = slice(index * SHARE_BYTES, (index + 1) * SHARE_BYTES)
         shares = [int.from_bytes(bodies[number][part], "little") for number in helpers]
         secrets_by_item[item] = combine_shares(shares, weights)
     return secrets_by_item

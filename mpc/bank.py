@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 
+from mpc.channel import Channel, Step
 from mpc.errors import MpcError
 from mpc.gumbel import MAX_CANDIDATES
 from mpc.noise import NoiseSource
-from mpc.session import Channel, Session
+from mpc.session import Session
 from mpc.sharing import Algebra, Share, concatenate, narrow, ring
 
 MAX_GAUSSIANS = 1 << 13
@@ -42,7 +43,7 @@ class _Stock:
         self.n_available = 0
 
     def top_up(self, n_wanted: int) -> None:
-        """Begin to make what is missing to ``n_wanted``, after the batches under way."""
+        """Begin to make what is missing to `n_wanted`, after the batches under way."""
         n = n_wanted - self.n_available
         if n <= 0:
             return
@@ -57,7 +58,7 @@ class _Stock:
     async def _make(self, label: str, n: int, previous: "asyncio.Task[Share] | None") -> Share:
         if previous is not None:
             await asyncio.wait({previous})
-        with self._session.step("noise", label) as channel:
+        with self._session.step(Step.NOISE, label) as channel:
             return await self._sample(channel, n)
 
     async def take(self, n: int) -> Share:
@@ -97,14 +98,11 @@ class _Stock:
 class NoiseBank:
     """Shared noise for one job, from a source, made ahead where the source allows it.
 
-    Args:
-        session: the party's session.
-        source: where the noise comes from; one that deals noise is asked for exactly what a
-            request needs, one that samples jointly is asked ahead.
-        cell_ring: the ring of the measured cells.
-        fraction_bits: f, Gumbels are in units of 2^-f.
-        n_candidates: how many candidates a selection has at most.
-        n_cells: how many cells the largest candidate has: what a round's measurement takes.
+    `session`: the party's session. `source`: where the noise comes from; one that deals noise is
+    asked for exactly what a request needs, one that samples jointly is asked ahead. `cell_ring`:
+    the ring of the measured cells. `fraction_bits`: f, Gumbels are in units of 2^-f.
+    `n_candidates`: how many candidates a selection has at most. `n_cells`: how many cells the
+    largest candidate has: what a round's measurement takes.
     """
 
     def __init__(
@@ -139,10 +137,9 @@ class NoiseBank:
         self._gumbels.top_up(self._n_gumbels)
 
     async def gumbels(self, algebra: Algebra, n: int) -> Share:
-        """Return ``(n,)`` unused Gumbels in units of 2^-f, in a ring of at most 64 bits.
+        """Return `(n,)` unused Gumbels in units of 2^-f, in a ring of at most 64 bits.
 
-        Raises:
-            MpcError: more than ``MAX_CANDIDATES``, for which the noise's error has no proof.
+        Raises MpcError: more than `MAX_CANDIDATES`, for which the noise's error has no proof.
         """
         if n > MAX_CANDIDATES:
             raise MpcError(
@@ -154,7 +151,7 @@ class NoiseBank:
         return narrow(taken, algebra)
 
     async def gaussians(self, n: int, sigma2: Fraction) -> Share:
-        """Return ``(n,)`` unused samples of N_Z(0, sigma2); the next ones are made ahead.
+        """Return `(n,)` unused samples of N_Z(0, sigma2); the next ones are made ahead.
 
         A new sigma2 replaces the stock of the one before: the mechanism does not go back to it.
         """

@@ -1,13 +1,14 @@
 """Circuits on bit-sliced shares: comparison and addition.
 
-A bit share has shape ``(n_planes, n_words)``, plane 0 the lowest bit (see ``planes.py``). The only
-interactive operation is ``multiply``, that is AND; everything else is local.
+A bit share has shape `(n_planes, n_words)`, plane 0 the lowest bit (see `planes.py`). The only
+interactive operation is `multiply`, that is AND; everything else is local.
 """
 
 import numpy as np
 
-from mpc.session import Channel
-from mpc.sharing import Array, Share, add_public, concatenate, multiply, public_share
+from mpc.arrays import Array
+from mpc.channel import Channel
+from mpc.sharing import Share, add_public, concatenate, multiply, public_share
 
 
 def invert(share: Share, channel: Channel) -> Share:
@@ -18,7 +19,7 @@ def invert(share: Share, channel: Channel) -> Share:
 async def combine_pairs(channel: Channel, generate: Share, propagate: Share) -> Share:
     """Fold (g, p) pairs, lowest first, with (g, p) o (g', p') = (g + p g', p p').
 
-    ``propagate`` lacks the entry of the lowest element, which is never needed. Returns the g of
+    `propagate` lacks the entry of the lowest element, which is never needed. Returns the g of
     the whole. Cost: ceil(log2 n) rounds, less than 2 (n - 1) ANDs.
     """
     while generate.shape[0] > 1:
@@ -44,12 +45,9 @@ async def less_than_public(channel: Channel, x: Share, y: Array) -> Share:
     neighbouring ones needs the single AND q = p_high (1 - x_low):
     p_high g_low = y_low q and p_high p_low = q + y_low p_high.
 
-    Args:
-        x: bit share ``(b, n_words)``.
-        y: public planes ``(b, n_words)``.
+    `x`: bit share `(b, n_words)`. `y`: public planes `(b, n_words)`.
 
-    Returns:
-        Bit share ``(n_words,)``.
+    Returns a bit share `(n_words,)`.
 
     Reveals: nothing.
     Cost: ceil(log2 b) rounds (at least 1 where b > 1); for b = 16 19 ANDs per value.
@@ -129,7 +127,7 @@ async def prefix_add(channel: Channel, x: Share, y: Share) -> Share:
 
 
 def _scatter(share: Share, index: list[int], planes: Share) -> Share:
-    """Return ``share`` with some planes replaced."""
+    """Return `share` with some planes replaced."""
     components = {}
     for i in share.components.keys() | planes.components.keys():
         zero = np.zeros(share.shape, share.algebra.dtype)
@@ -165,16 +163,36 @@ async def prefix_all(channel: Channel, bits: Share) -> Share:
     return bits
 
 
+def look_up(indicators: Share, table: Array, n_planes: int) -> Share:
+    """Return the XOR of table[h] over all h whose indicator is 1, lowest bit first. Local."""
+
+    def combine(planes: Array) -> Array:
+        return np.stack(
+            [np.bitwise_xor.reduce(planes[table >> j & 1 == 1], axis=0) for j in range(n_planes)]
+        )
+
+    return indicators.map(combine, (n_planes, indicators.shape[1]))
+
+
+def count_flags(flags: Share, n_planes: int) -> Share:
+    """Return how many flags are 1, lowest bit first, where a flag implies all before it. Local.
+
+    The count rises by one with each flag, so a bit of it is the sum of the flags at which that bit
+    changes.
+    """
+    counts = np.arange(flags.shape[0])
+    return look_up(flags, counts ^ (counts + 1), n_planes)
+
+
 async def add_many(channel: Channel, addends: list[Share]) -> Share:
     """Return the sum of many numbers whose total fits into their planes.
 
     Carry-save adders turn three numbers into two with one AND per bit; the last two go through
-    ``prefix_add``. No carry leaves the top plane, since every intermediate sum is the total.
+    `prefix_add`. No carry leaves the top plane, since every intermediate sum is the total.
 
-    Args:
-        addends: bit shares ``(n_planes, n_words)``, lowest bit first.
+    `addends`: bit shares `(n_planes, n_words)`, lowest bit first.
 
-    Reveals: nothing. Cost: about log_1.5 n rounds and those of ``prefix_add``.
+    Reveals: nothing. Cost: about log_1.5 n rounds and those of `prefix_add`.
     """
     while len(addends) > 2:
         n_triples = len(addends) // 3

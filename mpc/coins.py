@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
+from mpc.channel import Channel
 from mpc.circuits import all_of, combine_pairs, less_than_public
-from mpc.session import Channel
-from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply, packed_bits
+from mpc.planes import constant_planes
+from mpc.sharing import Algebra, Share, add_public, concatenate, multiply, packed_bits
 
 TABLE_BITS = 72
 GROUP_BITS = 4
@@ -30,26 +32,19 @@ def random_share(channel: Channel, algebra: Algebra, shape: tuple[int, ...]) -> 
     return Share(algebra, shape, frozenset(range(len(access.sets))), components)
 
 
-def constant_planes(value: int, n_planes: int, n_words: int) -> Array:
-    """Return the planes ``(n_planes, n_words)`` of one public integer, lowest bit first."""
-    ones = ~np.uint64(0)
-    bits = [ones if value >> j & 1 else np.uint64(0) for j in range(n_planes)]
-    return np.repeat(np.array(bits, np.uint64)[:, np.newaxis], n_words, axis=1)
-
-
 async def biased_coins(
     channel: Channel, thresholds: Sequence[int], n_bits: int, n_words: int
 ) -> Share:
     """Return independent coins, 64 per word: coin i is 1 with probability threshold_i / 2^n_bits.
 
-    Returns:
-        Bit share ``(n_coins, n_words)``.
+    Returns a bit share `(n_coins, n_words)`.
 
     Reveals: nothing. Cost: log2 n_bits rounds; 89 ANDs per coin of 64 bits, 184 of 128.
     """
     n_coins = len(thresholds)
     uniform = random_share(channel, WORD, (n_bits, n_coins * n_words))
-    public = np.concatenate([constant_planes(c, n_bits, n_words) for c in thresholds], axis=1)
+    planes = [constant_planes(c, n_bits, n_words, WORD.dtype) for c in thresholds]
+    public = np.concatenate(planes, axis=1)
     coins = await less_than_public(channel, uniform, public)
     return coins.map(lambda plane: plane.reshape(n_coins, n_words), (n_coins, n_words))
 
@@ -60,11 +55,9 @@ async def digit_indicators(channel: Channel, digits: Share) -> Share:
     All products of subsets of the four bits are computed (11 ANDs); the indicators are sums of
     them (a Moebius transform over the subsets).
 
-    Args:
-        digits: bit share ``(4, ...)``, lowest bit first.
+    `digits`: bit share `(4, ...)`, lowest bit first.
 
-    Returns:
-        Bit share ``(16, ...)``.
+    Returns a bit share `(16, ...)`.
 
     Reveals: nothing. Cost: 2 rounds, 11 ANDs per digit.
     """
@@ -109,11 +102,9 @@ async def below_thresholds(channel: Channel, thresholds: Sequence[int], n_words:
     leading zero digits (a tail probability) is compared on its other digits, and the shared
     indicator of a zero prefix is multiplied in.
 
-    Args:
-        thresholds: below 2**72, in descending order.
+    `thresholds`: below 2**72, in descending order.
 
-    Returns:
-        Bit share ``(n_thresholds, n_words)``, 64 values per word.
+    Returns a bit share `(n_thresholds, n_words)`, 64 values per word.
 
     Reveals: nothing.
     Cost: 9 rounds at most; 209 ANDs per U, and per threshold 8 to 29.

@@ -1,4 +1,4 @@
-"""A member of a secure aggregation (``mpc.aggregation`` has the protocol and its model)."""
+"""A member of a secure aggregation (`mpc.aggregation` has the protocol and its model)."""
 
 import secrets
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from mpc.aggregation import (
     slots_of,
 )
 from mpc.aggregation_messages import (
-    Step,
+    MessageKind,
     decode_inbox,
     decode_numbers,
     decode_roster,
@@ -26,7 +26,7 @@ from mpc.aggregation_messages import (
     write,
 )
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation
-from mpc.keystream import digest
+from mpc.keystream import RandomBytes, digest
 from mpc.masks import (
     KEY_BYTES,
     add_pair_mask,
@@ -38,7 +38,6 @@ from mpc.masks import (
     unseal,
 )
 from mpc.packing import pack_ring
-from mpc.sampling import RandomBytes
 from mpc.seed_sharing import SHARE_BYTES, random_element, split_seed
 from mpc.sharing import ring
 
@@ -48,11 +47,9 @@ Vectors = Mapping[int, npt.NDArray[np.unsignedinteger]]
 class Contributor:
     """One member. It takes its steps once, in order; one that fails ends its part in the session.
 
-    Args:
-        random_bytes: the operating system's CSPRNG unless a test injects another source.
+    `random_bytes`: the operating system's CSPRNG unless a test injects another source.
 
-    Raises:
-        MpcError: the number is not one of the members'.
+    Raises MpcError: the number is not one of the members'.
     """
 
     def __init__(
@@ -70,7 +67,7 @@ class Contributor:
         self._channel_key = X25519PrivateKey.from_private_bytes(random_bytes(KEY_BYTES))
         self._mask_seed = random_element(random_bytes)
         self._mask_key = mask_key(self._mask_seed, parameters.context, number)
-        self._due: Step | None = Step.ADVERTISE
+        self._due: MessageKind | None = MessageKind.ADVERTISE
         self._roster: dict[int, tuple[bytes, bytes]] = {}
         self._slots: Slots = {}
         self._seeds: dict[int, int] = {}
@@ -84,16 +81,16 @@ class Contributor:
     def __reduce__(self) -> str:
         raise TypeError("a contributor holds secrets and is never serialised")
 
-    def _take(self, step: Step) -> None:
-        if self._due != step:
-            raise MpcError(f"{step.name} is not the next step of member {self.number}")
+    def _take(self, kind: MessageKind) -> None:
+        if self._due != kind:
+            raise MpcError(f"{kind.name} is not the next step of member {self.number}")
         self._due = None
 
     def advertise(self) -> bytes:
         """Return the ADVERTISE message: the public keys of the channels and of the masks."""
-        self._take(Step.ADVERTISE)
-        self._due = Step.SHARES
-        return write(Step.ADVERTISE, self._context, self.number, *self._public_keys())
+        self._take(MessageKind.ADVERTISE)
+        self._due = MessageKind.SHARES
+        return write(MessageKind.ADVERTISE, self._context, self.number, *self._public_keys())
 
     def _public_keys(self) -> tuple[bytes, bytes]:
         return public_bytes(self._channel_key), public_bytes(self._mask_key)
@@ -103,17 +100,15 @@ class Contributor:
 
         The secrets are the seed of the mask key and one mask seed per own slot.
 
-        Args:
-            roster: the server's answer to the advertised keys.
-            slots: the public slot table, the same at all members.
+        `roster`: the server's answer to the advertised keys. `slots`: the public slot table, the
+        same at all members.
 
-        Raises:
-            ProtocolViolation: the roster is malformed or does not have this member's keys.
-            TooFewMembers: it has fewer members than the threshold.
-            MpcError: an invalid slot table.
+        Raises ProtocolViolation: the roster is malformed or does not have this member's keys.
+        Raises TooFewMembers: it has fewer members than the threshold. Raises MpcError: an invalid
+        slot table.
         """
-        self._take(Step.SHARES)
-        _, body = read(Step.ROSTER, self._context, roster)
+        self._take(MessageKind.SHARES)
+        _, body = read(MessageKind.ROSTER, self._context, roster)
         self._roster = decode_roster(self._parameters, body)
         if self._roster.get(self.number) != self._public_keys():
             raise ProtocolViolation(f"the roster does not have the keys of member {self.number}")
@@ -128,8 +123,8 @@ class Contributor:
         sealed = [
             seal(self._channel(peer), self.number, peer, part) for peer, part in parts.items()
         ]
-        self._due = Step.CONTRIBUTION
-        return write(Step.SHARES, self._context, self.number, *sealed)
+        self._due = MessageKind.CONTRIBUTION
+        return write(MessageKind.SHARES, self._context, self.number, *sealed)
 
     def _split(self) -> dict[int, bytes]:
         """Return, per member of the roster, its shares of this member's secrets."""
@@ -146,8 +141,8 @@ class Contributor:
 
     def _store(self, owner: int, part: bytes) -> None:
         items = [(owner, None), *((owner, slot) for slot in slots_of(self._slots, owner))]
-        for place, item in enumerate(items):
-            self._shares[item] = part[place * SHARE_BYTES : (place + 1) * SHARE_BYTES]
+        for index, item in enumerate(items):
+            self._shares[item] = part[index * SHARE_BYTES : (index + 1) * SHARE_BYTES]
 
     def _channel(self, peer: int) -> bytes:
         return agree_key(self._channel_key, self._roster[peer][0], self._context, peer)
@@ -155,17 +150,15 @@ class Contributor:
     def contribute(self, inbox: bytes, vectors: Vectors) -> bytes:
         """Return the CONTRIBUTION message: the masked vectors of this member's slots.
 
-        Args:
-            inbox: the others' shares, as the server passes them on.
-            vectors: per own slot ``(n_cells,)`` unsigned integers below 2**k, noise included.
+        `inbox`: the others' shares, as the server passes them on. `vectors`: per own slot
+        `(n_cells,)` unsigned integers below 2**k, noise included.
 
-        Raises:
-            ProtocolViolation: a malformed inbox, or shares that do not decrypt.
-            TooFewMembers: fewer than the threshold shared their keys.
-            EncodingOverflow: other vectors than this member's slots need.
+        Raises ProtocolViolation: a malformed inbox, or shares that do not decrypt. Raises
+        TooFewMembers: fewer than the threshold shared their keys. Raises EncodingOverflow: other
+        vectors than this member's slots need.
         """
-        self._take(Step.CONTRIBUTION)
-        number, body = read(Step.INBOX, self._context, inbox)
+        self._take(MessageKind.CONTRIBUTION)
+        number, body = read(MessageKind.INBOX, self._context, inbox)
         if number != self.number:
             raise ProtocolViolation(f"member {self.number} got the inbox of member {number}")
         self._sharers, sealed = decode_inbox(self._slots, self._roster, self.number, body)
@@ -175,8 +168,8 @@ class Contributor:
         self._context = digest(self._context, encode_numbers(self._sharers))
         self._check_vectors(vectors)
         masked = self._mask(vectors)
-        self._due = Step.UNMASK
-        return write(Step.CONTRIBUTION, self._context, self.number, *masked)
+        self._due = MessageKind.UNMASK
+        return write(MessageKind.CONTRIBUTION, self._context, self.number, *masked)
 
     def _check_vectors(self, vectors: Vectors) -> None:
         if set(vectors) != set(self._seeds):
@@ -214,18 +207,16 @@ class Contributor:
     def unmask(self, survivors: bytes) -> bytes:
         """Return the UNMASK message: this member's shares of what opens the sums.
 
-        They are those of ``due_shares``: no slot below its minimum is opened, and never both the
+        They are those of `due_shares`: no slot below its minimum is opened, and never both the
         mask key and a mask seed of one member. The same list may be answered again.
 
-        Raises:
-            ProtocolViolation: a malformed list, one without this member, or another list than
-                the one that was answered before.
-            TooFewMembers: fewer than the threshold contributed.
-            MpcError: this member has not contributed.
+        Raises ProtocolViolation: a malformed list, one without this member, or another list than
+        the one that was answered before. Raises TooFewMembers: fewer than the threshold
+        contributed. Raises MpcError: this member has not contributed.
         """
-        if self._due != Step.UNMASK:
+        if self._due != MessageKind.UNMASK:
             raise MpcError(f"UNMASK is not the next step of member {self.number}")
-        _, body = read(Step.SURVIVORS, self._context, survivors)
+        _, body = read(MessageKind.SURVIVORS, self._context, survivors)
         numbers = decode_numbers(body, self._sharers, self.number)
         if self._survivors not in (None, numbers):
             text = "the server's list of who contributed contradicts the one it sent before"
@@ -234,4 +225,6 @@ class Contributor:
         self._survivors = numbers
         due = due_shares(self._slots, self._sharers, numbers)
         context = digest(self._context, body)
-        return write(Step.UNMASK, context, self.number, *(self._shares[item] for item in due))
+        return write(
+            MessageKind.UNMASK, context, self.number, *(self._shares[item] for item in due)
+        )

@@ -5,15 +5,18 @@ holders of a single component). Bits of a sum follow from the addends' bits by b
 a bit in the ring follows from its addends by a + b - 2 a b.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from mpc.access import AccessStructure
+from mpc.arrays import Array
+from mpc.channel import Channel
 from mpc.planes import pad_values, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
-    Array,
     Share,
     component_share,
     component_sum,
@@ -34,7 +37,7 @@ async def _share_addends(
     rotation: int,
     encode: Callable[[Array], Array],
 ) -> list[Share]:
-    """Share each of the t + 1 addends of ``share``, encoded, in another algebra.
+    """Share each of the t + 1 addends of `share`, encoded, in another algebra.
 
     An addend of a single component is shared without communication. Cost: at most t rounds.
     """
@@ -55,16 +58,12 @@ async def _share_addends(
 async def ring_to_bits(
     channel: Channel, x: Share, n_planes: int, adder: Adder, rotation: int = 0
 ) -> Share:
-    """Return the low ``n_planes`` bits of shared ring elements as a bit share.
+    """Return the low `n_planes` bits of shared ring elements as a bit share.
 
-    Args:
-        x: ring share ``(n,)``.
-        n_planes: at most k.
-        adder: ``ripple_add`` (fewest bytes) or ``prefix_add`` (fewest rounds).
-        rotation: shifts the parties' roles, for balance between chunks.
+    `x`: ring share `(n,)`. `n_planes`: at most k. `adder`: `ripple_add` (fewest bytes) or
+    `prefix_add` (fewest rounds). `rotation`: shifts the parties' roles, for balance between chunks.
 
-    Returns:
-        Bit share ``(n_planes, n_words)`` of n values padded with zeros to a multiple of 64.
+    Returns a bit share `(n_planes, n_words)` of n values padded with zeros to a multiple of 64.
 
     Reveals: nothing. Cost: t inputs of n_planes bits per value and t additions.
     """
@@ -85,11 +84,9 @@ async def ring_to_bits(
 async def bits_to_ring(channel: Channel, bits: Share, algebra: Algebra, rotation: int = 0) -> Share:
     """Return shared bits as shared ring elements 0 and 1.
 
-    Args:
-        bits: bit share ``(n_planes, n_words)``.
+    `bits`: bit share `(n_planes, n_words)`.
 
-    Returns:
-        Ring share ``(n_planes, n)``.
+    Returns a ring share `(n_planes, n)`.
 
     Reveals: nothing. Cost: at most 2 t rounds and (2 t + 1) ring elements per bit and party.
     """
@@ -107,52 +104,92 @@ async def bits_to_ring(channel: Channel, bits: Share, algebra: Algebra, rotation
     return total
 
 
+@dataclass(frozen=True)
+class Trio:
+    """The roles in a product for t = 1: P knows one addend of a secret, Q and R the other one.
+
+    `known` is the component that P lacks, Q and R's addend; `hidden` is the one that R lacks, from
+    whose stream P and Q draw.
+    """
+
+    p: int
+    q: int
+    r: int
+    known: int
+    hidden: int
+
+    @classmethod
+    def of(cls, access: AccessStructure, rotation: int) -> Self:
+        """Return the roles of three neighbours; `rotation` shifts them, for balance."""
+        p, q, r = ((rotation + j) % access.n_parties for j in range(3))
+        known, hidden = (access.component_excluding(frozenset([party])) for party in (p, r))
+        return cls(p, q, r, known, hidden)
+
+
+async def split_addends(
+    channel: Channel,
+    algebra: Algebra,
+    shape: tuple[int, ...],
+    trio: Trio,
+    addends: Sequence[Array],
+    n: int,
+) -> list[Array]:
+    """Split n arrays that P knows additively between Q (by a stream) and R (by a message).
+
+    `addends` has them at P and is empty at the others. Returns the parts of Q and of R, and
+    nothing at the other parties.
+
+    Reveals: nothing; R lacks the stream. Cost: 1 round, n ring elements per entry from P to R.
+    """
+    if channel.pid in (trio.p, trio.q):
+        stream = channel.stream("split", trio.hidden, trio.p)
+        masks = [stream.words(shape, algebra.dtype) for _ in range(n)]
+    outgoing = {}
+    if channel.pid == trio.p:
+        rests = zip(addends, masks, strict=True)
+        outgoing[trio.r] = b"".join(algebra.encode(addend - mask) for addend, mask in rests)
+    received = await channel.exchange(outgoing, [trio.p] if channel.pid == trio.r else [])
+    if channel.pid == trio.r:
+        size = algebra.encoded_size(shape)
+        cuts = [*range(0, n * size, size), None]
+        spans = map(slice, cuts, cuts[1:])
+        return [algebra.decode(received[trio.p][span], shape, trio.p) for span in spans]
+    return masks if channel.pid == trio.q else []
+
+
 async def weighted_bit_sum(
     channel: Channel, bits: Share, weights: Array, algebra: Algebra, rotation: int = 0
 ) -> Share:
     """Return sum_j weights_j bit_j over the planes, in the ring.
 
-    For t = 1 a bit is u + v - 2 u v with u known to party P and v to the others. P splits u
-    additively between Q (by a stream that R lacks) and R (by a message); the sum of all products
-    is reshared as one element.
+    For t = 1 a bit is u + v - 2 u v with u known to party P and v to the others. P splits u between
+    Q and R; the sum of all products is reshared as one element.
 
-    Args:
-        bits: bit share ``(n_planes, n_words)``.
-        weights: ``(n_planes,)`` public ring elements.
+    `bits`: bit share `(n_planes, n_words)`. `weights`: `(n_planes,)` public ring elements.
 
-    Returns:
-        Ring share ``(n,)``, n values in the planes' order.
+    Returns a ring share `(n,)`, n values in the planes' order.
 
     Reveals: nothing.
     Cost: t = 1: 2 rounds, one element per bit from P to R and one per value and party; otherwise
-    as ``bits_to_ring``.
+    as `bits_to_ring`.
     """
     n_planes, n_words = bits.shape
     n = n_words * 8 * bits.algebra.dtype.itemsize
     if channel.access.threshold > 1:
         in_ring = await bits_to_ring(channel, bits, algebra, rotation)
         return in_ring.map(lambda x: _weigh(x, weights), (n,))
-    access, pid, m = channel.access, channel.pid, channel.access.n_parties
-    p, q, r = (rotation % m, (rotation + 1) % m, (rotation + 2) % m)
-    known = access.component_excluding(frozenset([p]))
-    hidden = access.component_excluding(frozenset([r]))
-    shape = (n_planes, n)
-    outgoing, summand = {}, np.zeros(n, algebra.dtype)
-    if pid == p:
-        u = _ring_values(component_sum(bits, access.held[p]), algebra)
-        mask = channel.stream("split", hidden, p).words(shape, algebra.dtype)
-        outgoing[r] = algebra.encode(u - mask)
-        summand = _weigh(u, weights)
-    received = await channel.exchange(outgoing, [p] if pid == r else [])
-    if pid in (q, r):
-        v = _ring_values(bits.components[known], algebra)
-        if pid == q:
-            part = channel.stream("split", hidden, p).words(shape, algebra.dtype)
-        else:
-            part = algebra.decode(received[p], shape, p)
+    trio, addends = Trio.of(channel.access, rotation), []
+    summand = np.zeros(n, algebra.dtype)
+    if channel.pid == trio.p:
+        u = _ring_values(component_sum(bits, channel.access.held[trio.p]), algebra)
+        addends, summand = [u], _weigh(u, weights)
+    parts = await split_addends(channel, algebra, (n_planes, n), trio, addends, 1)
+    if parts:
+        v = _ring_values(bits.components[trio.known], algebra)
+        if channel.pid == trio.r:
             summand = _weigh(v, weights)
-        summand = summand - algebra.dtype.type(2) * _weigh(part * v, weights)
-    return await reshare(channel, algebra, (n,), summand, [p, q, r])
+        summand = summand - algebra.dtype.type(2) * _weigh(parts[0] * v, weights)
+    return await reshare(channel, algebra, (n,), summand, [trio.p, trio.q, trio.r])
 
 
 def _ring_values(planes: Array, algebra: Algebra) -> Array:

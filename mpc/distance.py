@@ -5,20 +5,19 @@ sum d - 2 sum d [x < y] with d = x - y. A cell with y = 0 has |x - 0| = x and ne
 so the interactive work is proportional to the cells where the public model is not zero.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mpc.arrays import Array
+from mpc.channel import Channel
 from mpc.circuits import less_than_public, ripple_add
-from mpc.conversion import bits_to_ring, ring_to_bits
+from mpc.conversion import Trio, bits_to_ring, ring_to_bits, split_addends
 from mpc.errors import EncodingOverflow
 from mpc.planes import from_planes, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
-    Array,
     Share,
     component_sum,
     local_product,
@@ -27,19 +26,16 @@ from mpc.sharing import (
 )
 
 CHUNK_CELLS = 1 << 17
-CONCURRENT_CHUNKS = 3
 
 
 @dataclass
 class SharedCells:
     """The frozen input of a job: all candidates' cells, one after the other.
 
-    Attributes:
-        counts: ring share ``(n_cells,)``.
-        bits: bit share ``(n_cells,)``, cell by cell: bit j of a word is bit j of the count.
-        offsets: ``(n_candidates + 1,)`` first cell of each candidate.
-        totals: ring share ``(n_candidates,)``, sum of each candidate's cells.
-        n_planes: number of significant bits of a count.
+    `counts`: ring share `(n_cells,)`. `bits`: bit share `(n_cells,)`, cell by cell: bit j of a word
+    is bit j of the count. `offsets`: `(n_candidates + 1,)` first cell of each candidate. `totals`:
+    ring share `(n_candidates,)`, sum of each candidate's cells. `n_planes`: number of significant
+    bits of a count.
     """
 
     counts: Share
@@ -58,10 +54,8 @@ async def prepare_cells(
 ) -> SharedCells:
     """Compute, once per job, the bits of all cells.
 
-    Args:
-        counts: ring share ``(n_cells,)`` of counts below 2**n_planes.
-        sizes: cells per candidate, every one at least 1.
-        n_planes: b, at most 32 and below the ring's k.
+    `counts`: ring share `(n_cells,)` of counts below 2**n_planes. `sizes`: cells per candidate,
+    every one at least 1. `n_planes`: b, at most 32 and below the ring's k.
 
     Reveals: nothing.
     Cost: t inputs and t ripple additions of b bits; for (3, 1) b rounds and b / 24 + (b - 1) / 8
@@ -71,20 +65,13 @@ async def prepare_cells(
     n_cells = counts.shape[0]
     held = channel.access.held[channel.pid]
     bits = {i: np.empty(n_cells, dtype) for i in held}
-    starts = range(0, n_cells, CHUNK_CELLS)
-    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
 
-    async def convert(number: int, piece: Channel) -> None:
-        async with gate:
-            chunk = slice(starts[number], starts[number] + CHUNK_CELLS)
-            planes = await ring_to_bits(piece, counts[chunk], n_planes, ripple_add, number)
-            for i in held:
-                words = from_planes(planes.components[i])
-                bits[i][chunk] = words[: bits[i][chunk].shape[0]]
+    async def convert(piece: Channel, chunk: slice, number: int) -> None:
+        planes = await ring_to_bits(piece, counts[chunk], n_planes, ripple_add, number)
+        for i in held:
+            bits[i][chunk] = from_planes(planes.components[i])[: chunk.stop - chunk.start]
 
-    pieces = channel.fork(len(starts))
-    await asyncio.gather(*(convert(number, piece) for number, piece in enumerate(pieces)))
-    channel.join(pieces)
+    await channel.in_chunks(n_cells, CHUNK_CELLS, convert)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     everyone = frozenset(range(len(channel.access.sets)))
     return SharedCells(
@@ -110,54 +97,38 @@ async def _masked_products(channel: Channel, d: Share, s: Share, rotation: int) 
     Party P knows the components other than its own number's: d_A = d - d_B and u, where
     s = u xor v, and the others know d_B and v. Then
     d s = d_A u + d_B v + a v + b u, a = d_A (1 - 2 u), b = d_B (1 - 2 v).
-    P splits a and u additively between Q (by a stream that P and Q share and R does not) and R
-    (by a message), who both know v and b.
+    P splits a and u between Q and R, who both know v and b.
 
     Cost: 1 round, 2 ring elements per entry from P to R.
     """
-    m, algebra = channel.access.n_parties, d.algebra
-    p, q, r = (rotation % m, (rotation + 1) % m, (rotation + 2) % m)
-    known = channel.access.component_excluding(frozenset([p]))
-    hidden = channel.access.component_excluding(frozenset([r]))
-    shape = d.shape
-    if channel.pid == p:
-        mine = channel.access.held[p]
+    algebra, trio = d.algebra, Trio.of(channel.access, rotation)
+    own: Array | None = None
+    addends: list[Array] = []
+    if channel.pid == trio.p:
+        mine = channel.access.held[trio.p]
         d_a = component_sum(d, mine)
         u = _bit_values(s, mine, algebra.dtype)
         sign = algebra.dtype.type(0) - u
-        stream = channel.stream("split", hidden, p)
-        a_1, u_1 = (stream.words(shape, algebra.dtype) for _ in range(2))
-        message = algebra.encode(((d_a ^ sign) + u) - a_1) + algebra.encode(u - u_1)
-        await channel.exchange({r: message}, [])
-        own: Array = d_a & sign
+        addends, own = [(d_a ^ sign) + u, u], d_a & sign
+    parts = await split_addends(channel, algebra, d.shape, trio, addends, 2)
+    if not parts:
         return own
-    if channel.pid == q:
-        stream = channel.stream("split", hidden, p)
-        a_part, u_part = (stream.words(shape, algebra.dtype) for _ in range(2))
-        await channel.exchange({}, [])
-    elif channel.pid == r:
-        payload = (await channel.exchange({}, [p]))[p]
-        half = len(payload) // 2
-        a_part = algebra.decode(payload[:half], shape, p)
-        u_part = algebra.decode(payload[half:], shape, p)
-    else:
-        await channel.exchange({}, [])
-        return None
-    v = _bit_values(s, [known], algebra.dtype)
+    a_part, u_part = parts
+    v = _bit_values(s, [trio.known], algebra.dtype)
     sign = algebra.dtype.type(0) - v
-    d_b = d.components[known]
+    d_b = d.components[trio.known]
     b = (d_b ^ sign) + v
     summand: Array = (a_part & sign) + u_part * b
-    return summand + (d_b & sign) if channel.pid == r else summand
+    return summand + (d_b & sign) if channel.pid == trio.r else summand
 
 
 async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> Array | None:
     """Return this party's summands of d * s per entry, d in the ring and s a bit plane.
 
     The summands add up to the products over all parties. They are not masked: add them up as far
-    as possible, then ``reshare``.
+    as possible, then `reshare`.
 
-    Cost: t = 1: 1 round and 2 ring elements per entry in all; otherwise ``bits_to_ring``.
+    Cost: t = 1: 1 round and 2 ring elements per entry in all; otherwise `bits_to_ring`.
     """
     if channel.access.threshold == 1:
         return await _masked_products(channel, d, s, rotation)
@@ -169,11 +140,9 @@ async def bit_products(channel: Channel, d: Share, s: Share, rotation: int) -> A
 class _Work:
     """The cells to compare, candidate after candidate, without candidates that have none.
 
-    Attributes:
-        index: ``(n,)`` position of each cell among all cells of the job.
-        counts: ``(n,)`` its model count, above zero.
-        owners: position of each candidate that has such cells.
-        ends: where each owner's cells end.
+    `index`: `(n,)` position of each cell among all cells of the job. `counts`: `(n,)` its model
+    count, above zero. `owners`: position of each candidate that has such cells. `ends`: where each
+    owner's cells end.
     """
 
     index: Array
@@ -181,14 +150,13 @@ class _Work:
     owners: Array
     ends: Array
 
-    def chunk(self, start: int) -> tuple["_Work", Array]:
-        """Return the chunk that begins at ``start`` and where its owners' cells begin in it."""
-        stop = min(start + CHUNK_CELLS, self.index.shape[0])
-        first = int(np.searchsorted(self.ends, start, side="right"))
-        last = int(np.searchsorted(self.ends, stop, side="left")) + 1
-        ends = np.minimum(self.ends[first:last], stop) - start
+    def part(self, chunk: slice) -> tuple["_Work", Array]:
+        """Return a chunk of the cells and where its owners' cells begin in it."""
+        first = int(np.searchsorted(self.ends, chunk.start, side="right"))
+        last = int(np.searchsorted(self.ends, chunk.stop, side="left")) + 1
+        ends = np.minimum(self.ends[first:last], chunk.stop) - chunk.start
         starts = np.concatenate([[0], ends[:-1]])
-        part = _Work(self.index[start:stop], self.counts[start:stop], self.owners[first:last], ends)
+        part = _Work(self.index[chunk], self.counts[chunk], self.owners[first:last], ends)
         return part, starts
 
 
@@ -215,11 +183,11 @@ def _collect(cells: SharedCells, candidates: Sequence[int], model_counts: Sequen
     )
 
 
-async def _chunk_sums(
-    channel: Channel, cells: SharedCells, work: _Work, start: int, sums: Array
+async def _add_chunk(
+    channel: Channel, cells: SharedCells, work: _Work, chunk: slice, rotation: int, sums: Array
 ) -> None:
     """Add this party's summands of sum d [x < y] of one chunk of cells to its candidates."""
-    part, starts = work.chunk(start)
+    part, starts = work.part(chunk)
     n = part.index.shape[0]
     dtype = cells.bits.algebra.dtype
     index, y = (np.concatenate([v, np.zeros(-n % 64, v.dtype)]) for v in (part.index, part.counts))
@@ -230,7 +198,7 @@ async def _chunk_sums(
     below = await less_than_public(channel, x_planes, to_planes(y, cells.n_planes))
     ring_y = y.astype(cells.counts.algebra.dtype)
     d = cells.counts[index] - public_share(channel, cells.counts.algebra, ring_y)
-    products = await bit_products(channel, d, below, start // CHUNK_CELLS)
+    products = await bit_products(channel, d, below, rotation)
     if products is not None:
         sums[part.owners] += _segment_sums(products[:n], starts)
 
@@ -243,33 +211,26 @@ async def l1_distances(
 ) -> Share:
     """Return sum |x - y| for every candidate.
 
-    Args:
-        candidates: positions among the job's candidates.
-        model_counts: per candidate its ``(n_cells,)`` public counts, 0 <= y < 2**b.
+    `candidates`: positions among the job's candidates. `model_counts`: per candidate its
+    `(n_cells,)` public counts, 0 <= y < 2**b.
 
-    Returns:
-        Ring share ``(n_candidates,)``; exact as long as the sums of x and y stay below 2**(k-1).
+    Returns a ring share `(n_candidates,)`; exact as long as the sums of x and y stay below
+    2**(k-1).
 
     Reveals: nothing.
     Cost: for t = 1 ceil(log2 b) + 2 rounds; per cell with y > 0 and party about 19 bits (b = 16)
     and 2 k / m bits; per candidate one ring element.
 
-    Raises:
-        EncodingOverflow: a model count is negative or has more than b bits.
+    Raises EncodingOverflow: a model count is negative or has more than b bits.
     """
     algebra = cells.counts.algebra
     work = _collect(cells, candidates, model_counts)
     sums = np.zeros(len(candidates), algebra.dtype)
-    starts = range(0, work.index.shape[0], CHUNK_CELLS)
-    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
 
-    async def process(start: int, piece: Channel) -> None:
-        async with gate:
-            await _chunk_sums(piece, cells, work, start, sums)
+    async def process(piece: Channel, chunk: slice, number: int) -> None:
+        await _add_chunk(piece, cells, work, chunk, number, sums)
 
-    pieces = channel.fork(len(starts))
-    await asyncio.gather(*map(process, starts, pieces))
-    channel.join(pieces)
+    await channel.in_chunks(work.index.shape[0], CHUNK_CELLS, process)
     everyone = range(channel.access.n_parties)
     below = await reshare(channel, algebra, sums.shape, sums, everyone)
     model_totals = np.array([model.sum() for model in model_counts]).astype(algebra.dtype)

@@ -3,7 +3,7 @@
 Base samples N_Z(0, s^2) of small width come from a 72-bit cumulative table by shared comparisons.
 Wider ones are integer combinations of base samples (Micciancio, Walter, CRYPTO 2017): for
 X ~ N_Z(0, v) and W ~ N_Z(0, w), X + z W is within 1 +- 4 exp(-2 pi^2 s^2) of N_Z(0, v + z^2 w),
-pointwise, with s^2 = v w / (v + z^2 w). Every step here has s^2 >= ``SMOOTHING``; the last width is
+pointwise, with s^2 = v w / (v + z^2 w). Every step here has s^2 >= `SMOOTHING`; the last width is
 chosen so that the variance comes out exactly as asked (docs/protocol.md has the proofs).
 """
 
@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-import numpy as np
-
+from mpc.channel import Channel
+from mpc.circuits import count_flags
 from mpc.coins import TABLE_BITS, WORD, below_thresholds, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
 from mpc.sampling import magnitude_weights
-from mpc.session import Channel
-from mpc.sharing import Algebra, Array, Share, concatenate
+from mpc.sharing import Algebra, Share, concatenate
 
 BASE_VARIANCE = Fraction(11)
 SMOOTHING = Fraction(11, 5)
@@ -76,7 +75,7 @@ def thresholds(table_variance: Fraction) -> tuple[int, ...]:
 
 
 def _n_ands(terms: Sequence[Term]) -> int:
-    """Return roughly the ANDs per sample: what ``plan`` minimises."""
+    """Return roughly the ANDs per sample: what `plan` minimises."""
     return sum(209 + 22 * len(thresholds(term.variance)) for term in terms)
 
 
@@ -84,8 +83,7 @@ def _n_ands(terms: Sequence[Term]) -> int:
 def plan(sigma2: Fraction) -> tuple[Term, ...]:
     """Return base samples and coefficients whose combination has variance sigma2 exactly.
 
-    Raises:
-        MpcError: sigma2 is outside [MIN_VARIANCE, MAX_VARIANCE].
+    Raises MpcError: sigma2 is outside [MIN_VARIANCE, MAX_VARIANCE].
     """
     check_variance(sigma2)
     return _plan(sigma2)
@@ -146,22 +144,13 @@ async def _table_bits(channel: Channel, table_variance: Fraction, n_words: int) 
     random sign, V is the magnitude, all bits inverted where the sign is 1: in two's complement
     V = -|X| - 1 there, so that X = V + sign either way.
 
-    Returns:
-        Bit share ``(n_bits + 1, n_words)``: low bits of V, then the sign.
+    Returns a bit share `(n_bits + 1, n_words)`: low bits of V, then the sign.
     """
     table = thresholds(table_variance)
     n_bits = len(table).bit_length()
     above = await below_thresholds(channel, table, n_words)
     sign = random_share(channel, WORD, (1, n_words))
-
-    def magnitude(planes: Array) -> Array:
-        steps = np.arange(len(table))
-        changes = steps ^ (steps + 1)
-        return np.stack(
-            [np.bitwise_xor.reduce(planes[changes >> j & 1 == 1], axis=0) for j in range(n_bits)]
-        )
-
-    return concatenate([above.map(magnitude, (n_bits, n_words)) ^ sign, sign])
+    return concatenate([count_flags(above, n_bits) ^ sign, sign])
 
 
 def _bit_weights(term: Term) -> list[int]:
@@ -189,9 +178,9 @@ async def _sample_chunk(
         for k, term in enumerate(group):
             planes.append(bits[:, k * n_words : (k + 1) * n_words])
             weights += _bit_weights(term)
-    modulus = 1 << (8 * algebra.dtype.itemsize)
-    ring_weights = np.array([w % modulus for w in weights], algebra.dtype)
-    return await weighted_bit_sum(channel, concatenate(planes), ring_weights, algebra, rotation)
+    return await weighted_bit_sum(
+        channel, concatenate(planes), algebra.elements(weights), algebra, rotation
+    )
 
 
 async def sample_gaussian_shares(
@@ -199,25 +188,18 @@ async def sample_gaussian_shares(
 ) -> Share:
     """Return shared samples of N_Z(0, sigma2), known to no party.
 
-    Args:
-        algebra: ring whose k bits hold ``magnitude_bound(plan(sigma2))`` with a sign.
-        n: number of samples.
-        sigma2: variance parameter, between 1 and 10^10.
+    `algebra`: ring whose k bits hold `magnitude_bound(plan(sigma2))` with a sign. `n`: number of
+    samples. `sigma2`: variance parameter, between 1 and 10^10.
 
-    Returns:
-        Ring share ``(n,)``.
+    Returns a ring share `(n,)`.
 
     Reveals: nothing.
     Cost: 10 rounds for t = 1; sigma = 91: about 4,700 ANDs and 33 ring elements per sample in all.
     """
     terms = plan(sigma2)
-    starts = range(0, n, CHUNK_SAMPLES)
-    pieces = channel.fork(len(starts))
-    sampled = await asyncio.gather(
-        *(
-            _sample_chunk(piece, algebra, terms, -(-min(CHUNK_SAMPLES, n - start) // 64), number)
-            for number, (piece, start) in enumerate(zip(pieces, starts, strict=True))
-        )
-    )
-    channel.join(pieces)
-    return concatenate(sampled)[:n]
+
+    async def sample(piece: Channel, chunk: slice, number: int) -> Share:
+        n_words = -(-(chunk.stop - chunk.start) // 64)
+        return await _sample_chunk(piece, algebra, terms, n_words, number)
+
+    return concatenate(await channel.in_chunks(n, CHUNK_SAMPLES, sample, at_once=n))[:n]

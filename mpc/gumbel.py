@@ -8,19 +8,21 @@ are biased coins; those below are uniform bits, which changes probabilities by a
 """
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 
-from mpc.circuits import add_many, invert, prefix_all
+from mpc.arrays import Array
+from mpc.channel import Channel
+from mpc.circuits import add_many, count_flags, invert, look_up, prefix_all
 from mpc.coins import WORD, biased_coins, digit_indicators, random_share
 from mpc.conversion import weighted_bit_sum
 from mpc.errors import MpcError
 from mpc.sampling import WORK_BITS, fixed_exp
-from mpc.session import Channel
-from mpc.sharing import Algebra, Array, Share, add_public, concatenate, multiply
+from mpc.sharing import Algebra, Share, add_public, concatenate, multiply
 
 TOP_DIGIT = 5
 LOW_DIGIT = -48
@@ -86,7 +88,7 @@ def secant_table() -> tuple[Array, Array]:
 
 
 async def _exponential_digits(channel: Channel, n_words: int) -> Share:
-    """Return the binary digits of E ~ Exp(1), bit share ``(160, n_words)``, highest first."""
+    """Return the binary digits of E ~ Exp(1), bit share `(160, n_words)`, highest first."""
     thresholds = digit_thresholds()
     pieces = channel.fork(2)
     rare, coins = await asyncio.gather(
@@ -101,31 +103,17 @@ async def _exponential_digits(channel: Channel, n_words: int) -> Share:
 async def _normalise(channel: Channel, digits: Share) -> tuple[Share, Share]:
     """Shift the leading one of E to the front.
 
-    Returns:
-        Bit shares of the 24 digits behind the leading one, highest first, and of the shift's
-        seven digits (64, 32, ..., 1).
+    Returns bit shares of the 24 digits behind the leading one, highest first, and of the shift's
+    seven digits (64, 32, ..., 1).
     """
     leading = await prefix_all(channel, invert(digits[: 2 * SHIFTS[0] - 1], channel))
-    flags = leading.map(_count_bits, (len(SHIFTS), leading.shape[1]))
+    flags = count_flags(leading, len(SHIFTS))[::-1]
     for row, shift in enumerate(SHIFTS):
         n_kept = MANTISSA_BITS + shift
         kept = digits[:n_kept]
         change = kept ^ digits[shift : shift + n_kept]
         digits = kept ^ await multiply(channel, change, flags[row])
     return digits[1:], flags
-
-
-def _count_bits(prefixes: Array) -> Array:
-    """Return the bits, highest first, of how many leading planes are 1, of prefix ANDs.
-
-    The count rises by one with each prefix, so a bit of it is the sum of the prefixes at which
-    that bit changes.
-    """
-    counts = np.arange(prefixes.shape[0])
-    changes = counts ^ (counts + 1)
-    return np.stack(
-        [np.bitwise_xor.reduce(prefixes[(changes & shift) != 0], axis=0) for shift in SHIFTS]
-    )
 
 
 async def _segment_indicators(channel: Channel, index: Share) -> Share:
@@ -149,17 +137,6 @@ async def _outer_product(channel: Channel, high: Share, low: Share) -> Share:
     return await multiply(channel, high[left], low[right])
 
 
-def _look_up(indicators: Share, table: Array, n_planes: int) -> Share:
-    """Return the bits of table[h] for the h whose indicator is 1, lowest first. Local."""
-
-    def combine(planes: Array) -> Array:
-        return np.stack(
-            [np.bitwise_xor.reduce(planes[table >> j & 1 == 1], axis=0) for j in range(n_planes)]
-        )
-
-    return indicators.map(combine, (n_planes, indicators.shape[1]))
-
-
 async def _secant_addends(channel: Channel, mantissa: Share) -> list[Share]:
     """Return addends whose sum is ln 2 - ln(1 + u) in units of 2^-28.
 
@@ -168,30 +145,30 @@ async def _secant_addends(channel: Channel, mantissa: Share) -> list[Share]:
     """
     indicators = await _segment_indicators(channel, mantissa[:INDEX_BITS])
     values, slopes = secant_table()
-    value = _look_up(indicators, values, WORK_FRACTION)
-    slope = _look_up(indicators, slopes, SLOPE_BITS)
+    value = look_up(indicators, values, WORK_FRACTION)
+    slope = look_up(indicators, slopes, SLOPE_BITS)
     rest = invert(mantissa[INDEX_BITS:][::-1], channel)
     dropped = SLOPE_BITS + MANTISSA_BITS - WORK_FRACTION
     kept = [(i, j) for i in range(SLOPE_BITS) for j in range(max(0, dropped - i), REST_BITS)]
     products = await multiply(channel, slope[[i for i, _ in kept]], rest[[j for _, j in kept]])
-    addends = [_placed(value, range(WORK_FRACTION))]
+    addends = [_spread(value, range(WORK_FRACTION))]
     for i in range(SLOPE_BITS):
         chosen = [k for k, (row, _) in enumerate(kept) if row == i]
-        places = [i + kept[k][1] - dropped for k in chosen]
-        addends.append(_placed(products[chosen], places))
+        weights = [i + kept[k][1] - dropped for k in chosen]
+        addends.append(_spread(products[chosen], weights))
     return addends
 
 
-def _placed(planes: Share, places: "range | list[int]") -> Share:
-    """Return ``(WORK_PLANES, n_words)`` planes with the given ones at the given places."""
+def _spread(planes: Share, weights: Sequence[int]) -> Share:
+    """Return `(WORK_PLANES, n_words)` planes, the given ones as the bits of these weights."""
     shape = (WORK_PLANES, planes.shape[1])
 
-    def place(rows: Array) -> Array:
+    def spread(rows: Array) -> Array:
         result = np.zeros(shape, rows.dtype)
-        result[list(places)] = rows
+        result[list(weights)] = rows
         return result
 
-    return planes.map(place, shape)
+    return planes.map(spread, shape)
 
 
 def _shift_addends(flags: Share) -> list[Share]:
@@ -199,8 +176,8 @@ def _shift_addends(flags: Share) -> list[Share]:
     addends = []
     for row, shift in enumerate(SHIFTS):
         constant = _scaled_ln(Fraction(2**shift), WORK_FRACTION)
-        places = [j for j in range(WORK_PLANES) if constant >> j & 1]
-        addends.append(_placed(flags[[row] * len(places)], places))
+        weights = [j for j in range(WORK_PLANES) if constant >> j & 1]
+        addends.append(_spread(flags[[row] * len(weights)], weights))
     return addends
 
 
@@ -211,19 +188,15 @@ async def sample_gumbel_shares(
 
     -ln E = -(5 - shift) ln 2 - ln(1 + u); the addends hold this plus 6 ln 2.
 
-    Args:
-        algebra: ring with at least 32 bits.
-        n: number of samples, at most ``MAX_CANDIDATES``.
-        fraction_bits: has to be 24.
+    `algebra`: ring with at least 32 bits. `n`: number of samples, at most `MAX_CANDIDATES`.
+    `fraction_bits`: has to be 24.
 
-    Returns:
-        Ring share ``(n,)`` of signed integers below ``GUMBEL_BOUND`` * 2^24 in magnitude.
+    Returns a ring share `(n,)` of signed integers below `GUMBEL_BOUND` * 2^24 in magnitude.
 
     Reveals: nothing.
     Cost: 43 rounds for t = 1, about 8,200 ANDs and 31 ring elements per sample.
 
-    Raises:
-        MpcError: another precision or too many samples; the bounds would not hold.
+    Raises MpcError: another precision or too many samples; the bounds would not hold.
     """
     if fraction_bits != FRACTION_BITS or n > MAX_CANDIDATES:
         raise MpcError(
@@ -239,5 +212,4 @@ async def sample_gumbel_shares(
     weights = (np.uint64(1) << np.arange(planes.shape[0], dtype=np.uint64)).astype(algebra.dtype)
     values = await weighted_bit_sum(channel, planes, weights, algebra)
     offset = _scaled_ln(Fraction(2 ** (TOP_DIGIT + 1)), FRACTION_BITS)
-    modulus = 1 << (8 * algebra.dtype.itemsize)
-    return add_public(channel, values[:n], np.array(-offset % modulus, algebra.dtype))
+    return add_public(channel, values[:n], algebra.elements([-offset]))

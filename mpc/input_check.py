@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
+from mpc.channel import Channel
 from mpc.circuits import all_of, invert, less_than_public, ripple_add
 from mpc.conversion import ring_to_bits
 from mpc.opening import open_share
-from mpc.planes import plane_to_values, word_dtype
-from mpc.session import Channel
-from mpc.sharing import Array, Share, concatenate, packed_bits
+from mpc.planes import constant_planes, plane_to_values, word_dtype
+from mpc.sharing import Share, concatenate, packed_bits
 
 CHUNK_VALUES = 1 << 17
-CONCURRENT_CHUNKS = 3
 BYTE = packed_bits(np.uint8)
 
 
@@ -30,19 +30,16 @@ async def inputs_are_valid(
     n_max: int,
     count_bits: int,
 ) -> bool:
-    """Return whether shared marginals are counts of one table of at most ``n_max`` records.
+    """Return whether shared marginals are counts of one table of at most `n_max` records.
 
     Checked are: every cell lies in [0, 2^b); so does every node of a summation tree over each
     marginal, with so few children per node that no sum of theirs can wrap, hence all sums are
-    exact; each marginal's total is at most ``n_max``; the ``differences`` (of totals and shared
+    exact; each marginal's total is at most `n_max`; the `differences` (of totals and shared
     projections, which are exact sums by now) are zero.
 
-    Args:
-        cells: ring share ``(n_cells,)``, marginals one after the other.
-        sizes: cells per marginal.
-        differences: ring share ``(n,)`` of what has to be zero.
-        n_max: public bound on the number of records, below 2**count_bits.
-        count_bits: b, at most k - 1.
+    `cells`: ring share `(n_cells,)`, marginals one after the other. `sizes`: cells per marginal.
+    `differences`: ring share `(n,)` of what has to be zero. `n_max`: public bound on the number of
+    records, below 2**count_bits. `count_bits`: b, at most k - 1.
 
     Reveals: the one bit, to all parties.
     Cost: about k + 30 rounds per tree level; about 3 bytes per checked value and party for k = 18.
@@ -63,7 +60,7 @@ async def inputs_are_valid(
 def _summation_tree(cells: Share, sizes: Sequence[int], arity: int) -> tuple[Share, Share]:
     """Return all nodes of a tree of sums over each marginal, cells included, and the roots.
 
-    All marginals are reduced level by level together; a node has at most ``arity`` children.
+    All marginals are reduced level by level together; a node has at most `arity` children.
     """
     nodes = [cells]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -85,42 +82,32 @@ def _segment_sums(level: Share, first: Array) -> Share:
 
 
 async def _all_below(channel: Channel, values: Share, n_low: int) -> Share:
-    """Return the shared bit ``(1,)`` of whether all ring elements are below 2**n_low."""
-    starts = range(0, values.shape[0], CHUNK_VALUES)
-    gate = asyncio.Semaphore(CONCURRENT_CHUNKS)
+    """Return the shared bit `(1,)` of whether all ring elements are below 2**n_low."""
 
-    async def check(number: int, piece: Channel) -> Share:
-        async with gate:
-            chunk = values[starts[number] : starts[number] + CHUNK_VALUES]
-            n_bits = chunk.algebra.bits
-            planes = await ring_to_bits(piece, chunk, n_bits, ripple_add, number)
-            small = await all_of(piece, invert(planes[n_low:], piece))
-            return await _all_bits(piece, small)
+    async def check(piece: Channel, chunk: slice, number: int) -> Share:
+        n_bits = values.algebra.bits
+        planes = await ring_to_bits(piece, values[chunk], n_bits, ripple_add, number)
+        small = await all_of(piece, invert(planes[n_low:], piece))
+        return await _all_bits(piece, small)
 
-    pieces = channel.fork(len(starts))
-    passed = await asyncio.gather(*(check(number, piece) for number, piece in enumerate(pieces)))
-    channel.join(pieces)
+    passed = await channel.in_chunks(values.shape[0], CHUNK_VALUES, check)
     return (await all_of(channel, concatenate(passed)))[np.newaxis]
 
 
 async def _all_at_most(channel: Channel, values: Share, largest: int) -> Share:
-    """Return the shared bit ``(1,)`` of whether all ring elements are at most ``largest``."""
+    """Return the shared bit `(1,)` of whether all ring elements are at most `largest`."""
     n_bits = values.algebra.bits
     planes = await ring_to_bits(channel, values, n_bits, ripple_add)
-    word = word_dtype(n_bits).type
-    bound = [word(~word(0)) if (largest + 1) >> j & 1 else word(0) for j in range(n_bits)]
-    limits = np.repeat(np.array(bound)[:, np.newaxis], planes.shape[1], axis=1)
+    limits = constant_planes(largest + 1, n_bits, planes.shape[1], word_dtype(n_bits))
     return await _all_bits(channel, await less_than_public(channel, planes, limits))
 
 
 async def _all_bits(channel: Channel, plane: Share) -> Share:
-    """Return the AND of all bits of a plane ``(n_words,)`` as a byte ``(1,)`` of 0 or 1."""
+    """Return the AND of all bits of a plane `(n_words,)` as a byte `(1,)` of 0 or 1."""
     word = await all_of(channel, plane.map(lambda p: p[:, np.newaxis], (plane.shape[0], 1)))
     width = 8 * word.algebra.dtype.itemsize
 
     def rows(p: Array) -> Array:
         return plane_to_values(p, np.uint8)[:, np.newaxis]
 
-    bits = word.map(rows, (width, 1))
-    bits.algebra = BYTE
-    return await all_of(channel, bits)
+    return await all_of(channel, word.cast(BYTE, rows, (width, 1)))

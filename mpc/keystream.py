@@ -9,10 +9,16 @@ is ever used twice.
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+RandomBytes = Callable[[int], bytes]
+"""Returns so many fresh random bytes; in production the operating system's CSPRNG."""
 
 _ZERO_BLOCK = bytes(1 << 16)
 
@@ -23,8 +29,8 @@ def extract_key(secret: bytes, salt: bytes) -> bytes:
 
 
 def expand_key(key: bytes, label: bytes) -> bytes:
-    """HKDF-Expand with SHA-256, first block (32 bytes)."""
-    return hmac.digest(key, label + b"\x01", "sha256")
+    """HKDF-Expand with SHA-256 to 32 bytes."""
+    return HKDFExpand(SHA256(), 32, label).derive(key)
 
 
 class Keystream:
@@ -41,12 +47,12 @@ class Keystream:
         raise TypeError("a keystream is never serialised")
 
     def read(self, n_bytes: int) -> bytes:
-        """Return the next ``n_bytes`` of the stream."""
+        """Return the next `n_bytes` of the stream."""
         zeros = _ZERO_BLOCK[:n_bytes] if n_bytes <= len(_ZERO_BLOCK) else bytes(n_bytes)
         return self._encryptor.update(zeros)
 
     def words(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-        """Return uniform unsigned integers of ``dtype`` in ``shape``."""
+        """Return uniform unsigned integers of `dtype` in `shape`."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         return np.frombuffer(self.read(size), dtype=dtype).reshape(shape)
 

@@ -12,10 +12,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from mpc.arrays import Array
 from mpc.errors import ProtocolViolation
 from mpc.keystream import Keystream, expand_key, extract_key
 from mpc.seed_sharing import SHARE_BYTES
-from mpc.sharing import Array
 
 KEY_BYTES = 32
 TAG_BYTES = 16
@@ -41,10 +41,9 @@ def public_bytes(key: X25519PrivateKey) -> bytes:
 
 
 def agree_key(own: X25519PrivateKey, public: bytes, context: bytes, peer: int) -> bytes:
-    """Return the key that this member and ``peer`` share: HKDF-Extract of their X25519 secret.
+    """Return the key that this member and `peer` share: HKDF-Extract of their X25519 secret.
 
-    Raises:
-        ProtocolViolation: the peer's public key is a point of low order.
+    Raises ProtocolViolation: the peer's public key is a point of low order.
     """
     try:
         secret = own.exchange(X25519PublicKey.from_public_bytes(public))
@@ -63,10 +62,9 @@ def seal(key: bytes, sender: int, receiver: int, plaintext: bytes) -> bytes:
 
 
 def unseal(key: bytes, sender: int, receiver: int, sealed: bytes) -> bytes:
-    """Inverse of ``seal``.
+    """Inverse of `seal`.
 
-    Raises:
-        ProtocolViolation: altered on the way, or made for other public facts.
+    Raises ProtocolViolation: altered on the way, or made for other public facts.
     """
     try:
         return _channel(key, sender, receiver).decrypt(bytes(12), sealed, None)
@@ -91,21 +89,18 @@ def add_self_mask(
 ) -> None:
     """Add (sign 1) or take away (sign -1) a member's own mask of one slot, in place.
 
-    Args:
-        words: ``(n_cells,)`` uint32 or uint64, taken modulo the word.
+    `words`: `(n_cells,)` uint32 or uint64, taken modulo the word.
     """
     key = extract_key(seed.to_bytes(SHARE_BYTES, "little"), context)
     _add_stream(words, key, b"self" + _NAMES.pack(slot, member, member), sign)
 
 
 def add_pair_mask(words: Array, key: bytes, slot: int, own: int, peer: int, sign: int) -> None:
-    """Add (sign 1) or take away (sign -1) what ``own`` adds against ``peer`` in one slot.
+    """Add (sign 1) or take away (sign -1) what `own` adds against `peer` in one slot.
 
     The lower number adds the stream and the higher one subtracts it, so the two cancel.
 
-    Args:
-        words: ``(n_cells,)`` uint32 or uint64, taken modulo the word.
-        key: ``agree_key`` of the two.
+    `words`: `(n_cells,)` uint32 or uint64, taken modulo the word. `key`: `agree_key` of the two.
     """
     low, high = sorted((own, peer))
     label = b"pair" + _NAMES.pack(slot, low, high)

@@ -1,20 +1,20 @@
 """Noise for the measurement and the selection, as shares, behind one interface.
 
 A noise source yields shared noise vectors and says in public numbers what they cost in privacy
-and accuracy. ``JointNoise`` is sampled on shares, known to nobody, with central variance.
-``DealerNoise`` is the baseline: single parties deal noise, and enough honest dealers remain whoever
+and accuracy. `JointNoise` is sampled on shares, known to nobody, with central variance.
+`DealerNoise` is the baseline: single parties deal noise, and enough honest dealers remain whoever
 colludes.
 """
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from mpc.access import AccessStructure
+from mpc.arrays import Integers
+from mpc.channel import Channel
 from mpc.errors import MpcError
 from mpc.gaussian import (
     MEASURE_DELTA,
@@ -33,31 +33,37 @@ from mpc.sampling import (
     sample_gaussian,
     sample_gumbel,
 )
-from mpc.session import Channel
 from mpc.sharing import Algebra, Share, reshare
+
+
+class NoiseKind(StrEnum):
+    """The kinds of shared noise, by the name that a manifest gives them."""
+
+    JOINT = "joint"
+    DEALERS = "dealers"
 
 
 class Sampler(Protocol):
     """Where a dealer's own noise comes from; tests script it."""
 
-    def gaussian(self, n: int, sigma2: Fraction) -> npt.NDArray[np.int64]:
-        """Return ``(n,)`` samples of N_Z(0, sigma2)."""
+    def gaussian(self, n: int, sigma2: Fraction) -> Integers:
+        """Return `(n,)` samples of N_Z(0, sigma2)."""
         ...
 
-    def gumbel(self, n: int, fraction_bits: int) -> npt.NDArray[np.int64]:
-        """Return ``(n,)`` Gumbel samples in units of 2^-f."""
+    def gumbel(self, n: int, fraction_bits: int) -> Integers:
+        """Return `(n,)` Gumbel samples in units of 2^-f."""
         ...
 
 
 class SystemSampler:
     """Samples from the operating system's CSPRNG; the only sampler outside of tests."""
 
-    def gaussian(self, n: int, sigma2: Fraction) -> npt.NDArray[np.int64]:
-        """See ``sampling.sample_gaussian``."""
+    def gaussian(self, n: int, sigma2: Fraction) -> Integers:
+        """See `sampling.sample_gaussian`."""
         return sample_gaussian(n, sigma2)
 
-    def gumbel(self, n: int, fraction_bits: int) -> npt.NDArray[np.int64]:
-        """See ``sampling.sample_gumbel``."""
+    def gumbel(self, n: int, fraction_bits: int) -> Integers:
+        """See `sampling.sample_gumbel`."""
         return sample_gumbel(n, fraction_bits)
 
 
@@ -65,22 +71,20 @@ class SystemSampler:
 class NoiseCosts:
     """What a noise source's noise is, in public numbers.
 
-    Attributes:
-        variance_factor: true variance of an opened cell over the sigma2 asked for.
-        gumbel_scale: standard deviation of the selection noise over a single Gumbel's.
-        gumbel_eta: error bound of the Gumbel that protects a selection.
-        measure_slack: zCDP cost of a measurement beyond 1 / (2 sigma2).
-        min_sigma2: smallest sigma2 for which the bounds hold.
-        measure_delta: statistical distance from the ideal noise, per measured marginal.
-        select_delta: the same per candidate of a selection.
-        measure_loss: bound on the log of a probability ratio to the ideal noise, per marginal.
+    `variance_factor`: true variance of an opened cell over the sigma2 asked for. `select_scale`:
+    standard deviation of the selection noise over a single Gumbel's. `gumbel_eta`: error bound of
+    the Gumbel that protects a selection. `measure_slack`: zCDP cost of a measurement beyond 1 / (2
+    sigma2). `sigma2_min`: smallest sigma2 for which the bounds hold. `measure_delta`: statistical
+    distance from the ideal noise, per measured marginal. `select_delta`: the same per candidate of
+    a selection. `measure_loss`: bound on the log of a probability ratio to the ideal noise, per
+    marginal.
     """
 
     variance_factor: Fraction
-    gumbel_scale: float
+    select_scale: float
     gumbel_eta: Fraction
     measure_slack: Fraction
-    min_sigma2: Fraction
+    sigma2_min: Fraction
     measure_delta: Fraction
     select_delta: Fraction
     measure_loss: Fraction
@@ -102,11 +106,11 @@ class NoiseSource(Protocol):
         ...
 
     async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
-        """Return a ring share ``(n,)`` of the noise of n cells."""
+        """Return a ring share `(n,)` of the noise of n cells."""
         ...
 
     async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int) -> Share:
-        """Return a ring share ``(n,)`` of the noise of n candidates, in units of 2^-f."""
+        """Return a ring share `(n,)` of the noise of n candidates, in units of 2^-f."""
         ...
 
 
@@ -120,7 +124,7 @@ def dealer_costs(access: AccessStructure, fraction_bits: int) -> NoiseCosts:
     is not exactly a discrete Gaussian; by [KLS21, Thm 1] it costs at most
     1 / (2 sigma2) + tau / 4 for sensitivity 1 in one cell, with
     tau = 10 sum_{j<h} exp(-2 pi^2 s^2 j / (j + 1)) <= 10 (h - 1) exp(-pi^2 s^2) and s^2 the
-    variance of a dealer, which is at least ``MIN_DEALER_SIGMA2``.
+    variance of a dealer, which is at least `MIN_DEALER_SIGMA2`.
 
     Selection: t + 1 parties deal a Gumbel each; one honest dealer suffices, the others' values
     are a fixed base measure.
@@ -130,10 +134,10 @@ def dealer_costs(access: AccessStructure, fraction_bits: int) -> NoiseCosts:
     tau = 10 * (honest - 1) * math.exp(-(math.pi**2) * MIN_DEALER_SIGMA2) * 1.001
     return NoiseCosts(
         variance_factor=Fraction(m, honest),
-        gumbel_scale=math.sqrt(t + 1),
+        select_scale=math.sqrt(t + 1),
         gumbel_eta=gumbel_error(fraction_bits),
         measure_slack=Fraction(tau) / 4,
-        min_sigma2=Fraction(MIN_DEALER_SIGMA2 * honest),
+        sigma2_min=Fraction(MIN_DEALER_SIGMA2 * honest),
         measure_delta=honest * PER_SAMPLE_DELTA,
         select_delta=PER_SAMPLE_DELTA,
         measure_loss=Fraction(0),
@@ -157,28 +161,28 @@ class DealerNoise:
         self._sampler = sampler if sampler is not None else SystemSampler()
 
     def _dealer_sigma2(self, sigma2: Fraction) -> Fraction:
-        if sigma2 < self.costs.min_sigma2:
+        if sigma2 < self.costs.sigma2_min:
             raise MpcError(
-                f"dealt noise needs sigma^2 of at least {self.costs.min_sigma2}, not "
+                f"dealt noise needs sigma^2 of at least {self.costs.sigma2_min}, not "
                 f"{float(sigma2):g}: the sum of so narrow discrete Gaussians has no proved bound"
             )
         return sigma2 / (self._access.n_parties - self._access.threshold)
 
     def gaussian_bound(self, sigma2: Fraction) -> int:
-        """See ``NoiseSource``."""
+        """See `NoiseSource`."""
         return self._access.n_parties * gaussian_bound(self._dealer_sigma2(sigma2))
 
     def gumbel_bound(self, fraction_bits: int) -> int:
-        """See ``NoiseSource``."""
+        """See `NoiseSource`."""
         return (self._access.threshold + 1) * GUMBEL_RANGE << fraction_bits
 
     async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
-        """See ``NoiseSource``; raises MpcError below ``costs.min_sigma2``."""
+        """See `NoiseSource`; raises MpcError below `costs.sigma2_min`."""
         own = self._sampler.gaussian(n, self._dealer_sigma2(sigma2)).astype(algebra.dtype)
         return await reshare(channel, algebra, (n,), own, range(self._access.n_parties))
 
     async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int) -> Share:
-        """See ``NoiseSource``."""
+        """See `NoiseSource`."""
         dealers = range(self._access.threshold + 1)
         own = None
         if channel.pid in dealers:
@@ -188,10 +192,10 @@ class DealerNoise:
 
 JOINT_COSTS = NoiseCosts(
     variance_factor=Fraction(1),
-    gumbel_scale=1.0,
+    select_scale=1.0,
     gumbel_eta=GUMBEL_ERROR,
     measure_slack=Fraction(0),
-    min_sigma2=Fraction(MIN_VARIANCE),
+    sigma2_min=Fraction(MIN_VARIANCE),
     measure_delta=MEASURE_DELTA,
     select_delta=GUMBEL_DELTA,
     measure_loss=MEASURE_LOSS,
@@ -201,25 +205,27 @@ JOINT_COSTS = NoiseCosts(
 class JointNoise:
     """Noise that is sampled on shares: no party knows it and its variance is the central one.
 
-    See ``gaussian.sample_gaussian_shares`` and ``gumbel.sample_gumbel_shares``.
+    See `gaussian.sample_gaussian_shares` and `gumbel.sample_gumbel_shares`.
     """
 
-    made_ahead = True
     costs = JOINT_COSTS
 
+    def __init__(self, *, made_ahead: bool = True) -> None:
+        self.made_ahead = made_ahead
+
     def gaussian_bound(self, sigma2: Fraction) -> int:
-        """See ``NoiseSource``; above ``gaussian.magnitude_bound`` of every plan up to sigma2."""
+        """See `NoiseSource`; above `gaussian.magnitude_bound` of every plan up to sigma2."""
         check_variance(sigma2)
         return math.isqrt(math.ceil(WIDTH_BOUND**2 * sigma2))
 
     def gumbel_bound(self, fraction_bits: int) -> int:
-        """See ``NoiseSource``."""
+        """See `NoiseSource`."""
         return GUMBEL_BOUND << fraction_bits
 
     async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
-        """See ``NoiseSource``; raises MpcError outside sigma2's range."""
+        """See `NoiseSource`; raises MpcError outside sigma2's range."""
         return await sample_gaussian_shares(channel, algebra, n, sigma2)
 
     async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int) -> Share:
-        """See ``NoiseSource``."""
+        """See `NoiseSource`."""
         return await sample_gumbel_shares(channel, algebra, n, fraction_bits)

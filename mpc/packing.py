@@ -4,16 +4,14 @@ n elements of k bits become whole bytes (16 and 8 bits at a time, element by ele
 one bit plane per remaining bit, so 10^6 elements of 18 bits take 2,250,000 bytes.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from mpc.arrays import Array
 
 
 def packed_size(n_elements: int, bits: int) -> int:
-    """Return the number of bytes of ``n_elements`` packed elements of ``bits`` bits."""
+    """Return the number of bytes of `n_elements` packed elements of `bits` bits."""
     return n_elements * (bits // 8) + (bits % 8) * ((n_elements + 7) // 8)
 
 
@@ -26,11 +24,10 @@ def _limbs(bits: int) -> list[tuple[int, int]]:
 
 
 def pack_ring(values: Array, bits: int) -> bytes:
-    """Return the low ``bits`` bits of every element, packed.
+    """Return the low `bits` bits of every element, packed.
 
-    Args:
-        values: unsigned integers of any shape, taken in C order; higher bits are ignored.
-        bits: k, 1 <= k <= the width of the dtype.
+    `values`: unsigned integers of any shape, taken in C order; higher bits are ignored. `bits`: k,
+    1 <= k <= the width of the dtype.
     """
     flat = np.ascontiguousarray(values).reshape(-1)
     parts = []
@@ -48,10 +45,9 @@ def pack_ring(values: Array, bits: int) -> bytes:
 
 
 def unpack_ring(packed: Array, n_elements: int, bits: int, dtype: npt.DTypeLike) -> Array:
-    """Inverse of ``pack_ring``: return ``(n_elements,)`` integers below 2**bits.
+    """Inverse of `pack_ring`: return `(n_elements,)` integers below 2**bits.
 
-    Args:
-        packed: ``(packed_size(n_elements, bits),)`` bytes.
+    `packed`: `(packed_size(n_elements, bits),)` bytes.
     """
     result = np.zeros(n_elements, dtype)
     position = 0

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from mpc.arrays import Array
 
 
 def word_dtype(n_bits: int) -> np.dtype[Any]:
-    """Return the smallest unsigned type that holds ``n_bits`` bits (at most 64)."""
+    """Return the smallest unsigned type that holds `n_bits` bits (at most 64)."""
     return np.dtype(next(f"u{size}" for size in (1, 2, 4, 8) if n_bits <= 8 * size))
 
 
@@ -30,7 +30,7 @@ def _swap_masks(width: int) -> list[tuple[int, int]]:
 
 
 def transpose_bits(words: Array) -> Array:
-    """Transpose the bit blocks of a ``(w, c)`` matrix of w-bit words. It is its own inverse."""
+    """Transpose the bit blocks of a `(w, c)` matrix of w-bit words. It is its own inverse."""
     width, n_columns = words.shape
     rows = words.copy()
     dtype = rows.dtype.type
@@ -47,25 +47,31 @@ def transpose_bits(words: Array) -> Array:
 
 
 def to_planes(values: Array, n_planes: int) -> Array:
-    """Return the low ``n_planes`` bit planes, ``(n_planes, n / w)`` words.
+    """Return the low `n_planes` bit planes, `(n_planes, n / w)` words.
 
-    Args:
-        values: ``(n,)`` unsigned integers of w bits, n a multiple of w.
+    `values`: `(n,)` unsigned integers of w bits, n a multiple of w.
     """
     width = values.dtype.itemsize * 8
     return transpose_bits(values.reshape(width, -1))[:n_planes]
 
 
 def from_planes(planes: Array) -> Array:
-    """Return the ``(n,)`` values whose low planes these are. Inverse of ``to_planes``."""
+    """Return the `(n,)` values whose low planes these are. Inverse of `to_planes`."""
     width = planes.dtype.itemsize * 8
     rows = np.zeros((width, planes.shape[1]), planes.dtype)
     rows[: planes.shape[0]] = planes
     return transpose_bits(rows).reshape(-1)
 
 
+def constant_planes(value: int, n_planes: int, n_words: int, dtype: npt.DTypeLike) -> Array:
+    """Return the planes `(n_planes, n_words)` of one public integer, lowest bit first."""
+    zero = np.zeros((), dtype)
+    bits = np.array([~zero if value >> j & 1 else zero for j in range(n_planes)], dtype)
+    return np.repeat(bits[:, np.newaxis], n_words, axis=1)
+
+
 def plane_to_values(plane: Array, dtype: npt.DTypeLike) -> Array:
-    """Return bit by bit one plane ``(n / w,)`` as ``(n,)`` zeros and ones of ``dtype``."""
+    """Return bit by bit one plane `(n / w,)` as `(n,)` zeros and ones of `dtype`."""
     width = plane.dtype.itemsize * 8
     words = np.ascontiguousarray(plane).view(np.uint8)
     bits = np.unpackbits(words, bitorder="little").reshape(-1, width)
@@ -73,6 +79,6 @@ def plane_to_values(plane: Array, dtype: npt.DTypeLike) -> Array:
 
 
 def pad_values(values: Array, multiple: int) -> Array:
-    """Append zeros up to a multiple of ``multiple`` values."""
+    """Append zeros up to a multiple of `multiple` values."""
     missing = -values.shape[0] % multiple
     return values if not missing else np.concatenate([values, np.zeros(missing, values.dtype)])

@@ -1,6 +1,6 @@
 """MPyC behind a shield: the only module that imports it.
 
-Stock MPyC 0.11 parses ``sys.argv`` and configures the root logger when imported, unpickles what
+Stock MPyC 0.11 parses `sys.argv` and configures the root logger when imported, unpickles what
 peers send, trusts the party id that a peer claims, and opens products of shares (of degree 2 t)
 without a sharing of zero in its zero test and reciprocal, which reveals the factors. Here it is
 imported without its set-up, runs over this project's transport, its arrays travel in a strict
@@ -64,7 +64,7 @@ class _PeerBytes(bytes):
 
 
 class StrictCodec:
-    """Stands in for ``pickle`` in MPyC: arrays of field elements and nothing else.
+    """Stands in for `pickle` in MPyC: arrays of field elements and nothing else.
 
     A message is count (4 bytes), bytes per element (2 bytes), elements in little endian. The
     element size is the field's, so that no length depends on a share.
@@ -76,8 +76,7 @@ class StrictCodec:
     def dumps(self, values: npt.NDArray[Any]) -> bytes:
         """Encode a one-dimensional array of field elements.
 
-        Raises:
-            MpcError: anything else, such as an object for MPyC's ``transfer``.
+        Raises MpcError: anything else, such as an object for MPyC's `transfer`.
         """
         if not isinstance(values, np.ndarray) or values.ndim != 1:
             raise MpcError("only one-dimensional arrays of field elements are sent to peers")
@@ -88,7 +87,7 @@ class StrictCodec:
         return _HEADER.pack(len(values), self._size) + body
 
     def loads(self, payload: bytes) -> npt.NDArray[np.object_]:
-        """Decode what ``dumps`` encodes; ProtocolViolation, which names the peer, otherwise."""
+        """Decode what `dumps` encodes; ProtocolViolation, which names the peer, otherwise."""
         peer = payload.peer if isinstance(payload, _PeerBytes) else None
         if len(payload) < _HEADER.size:
             raise ProtocolViolation(f"party {peer} sent less than a header", peer)
@@ -107,11 +106,10 @@ class _PeerProtocol:
 
     def __init__(self, session: Session, peer: int) -> None:
         self._link = session.network.links[peer]
-        self.nbytes_sent = 0
 
     def send(self, program_counter: int, payload: bytes) -> None:
         """Send a payload labelled with MPyC's program counter."""
-        self.nbytes_sent += self._link.send(Kind.MPYC, program_counter, payload)
+        self._link.send(Kind.MPYC, program_counter, payload)
 
     def receive(self, program_counter: int) -> asyncio.Future[bytes]:
         """Return the future payload with this label, marked with the peer."""

@@ -1,22 +1,21 @@
 """Samplers of the noise distributions in the clear, from the operating system's CSPRNG.
 
 A dealer uses them for the noise that it contributes, the plaintext oracle for the whole noise. All
-thresholds are exact integers; ``PER_SAMPLE_DELTA`` bounds the statistical distance of one sample
+thresholds are exact integers; `PER_SAMPLE_DELTA` bounds the statistical distance of one sample
 from its ideal distribution (docs/protocol.md proves it).
 """
 
 import math
 import secrets
-from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mpc.arrays import Array, Integers
 from mpc.errors import MpcError
+from mpc.keystream import RandomBytes
 
 PER_SAMPLE_DELTA = Fraction(1, 2**100)
 TAIL_SIGMAS = 12
@@ -28,9 +27,6 @@ GUMBEL_FLOAT_ERROR = Fraction(1, 2**44)
 WORK_BITS = 200
 _TABLE_BITS = 128
 
-Array = npt.NDArray[Any]
-RandomBytes = Callable[[int], bytes]
-
 
 def gumbel_error(fraction_bits: int) -> Fraction:
     """Return eta: a sample is within eta of a true Gumbel (rounding to 2^-f, then floats)."""
@@ -38,7 +34,7 @@ def gumbel_error(fraction_bits: int) -> Fraction:
 
 
 def gaussian_bound(sigma2: Fraction) -> int:
-    """Return the largest magnitude that ``sample_gaussian`` yields for this variance."""
+    """Return the largest magnitude that `sample_gaussian` yields for this variance."""
     return math.isqrt(math.ceil(sigma2 * TAIL_SIGMAS**2)) + 1
 
 
@@ -69,8 +65,7 @@ def magnitude_weights(sigma2: Fraction) -> tuple[int, ...]:
     Entry a is exp(-a^2 r), twice that for a > 0, with r = 1 / (2 sigma2), in 200-bit fixed point:
     exp(-(a+1)^2 r) = exp(-a^2 r) exp(-(2a+1) r).
 
-    Raises:
-        MpcError: sigma2 is not positive or above ``MAX_SIGMA`` squared.
+    Raises MpcError: sigma2 is not positive or above `MAX_SIGMA` squared.
     """
     if not 0 < sigma2 <= MAX_SIGMA**2:
         raise MpcError(f"a noise variance of {float(sigma2):g} is outside (0, 2^40]")
@@ -89,11 +84,10 @@ def magnitude_weights(sigma2: Fraction) -> tuple[int, ...]:
 def gaussian_thresholds(sigma2: Fraction) -> tuple[Array, Array]:
     """Return the cumulative table of |X| for X ~ N_Z(0, sigma2), 128-bit thresholds.
 
-    Entry a is floor(2^128 * P[|X| <= a]), for a below ``gaussian_bound(sigma2)``, as its upper
+    Entry a is floor(2^128 * P[|X| <= a]), for a below `gaussian_bound(sigma2)`, as its upper
     and lower 64 bits.
 
-    Raises:
-        MpcError: see ``magnitude_weights``.
+    Raises MpcError: see `magnitude_weights`.
     """
     cumulative = list(accumulate(magnitude_weights(sigma2)))
     total = cumulative.pop()
@@ -107,8 +101,8 @@ def gaussian_thresholds(sigma2: Fraction) -> tuple[Array, Array]:
 
 def sample_gaussian(
     n: int, sigma2: Fraction, random_bytes: RandomBytes = secrets.token_bytes
-) -> npt.NDArray[np.int64]:
-    """Return ``(n,)`` samples of the discrete Gaussian N_Z(0, sigma2) [CKS20].
+) -> Integers:
+    """Return `(n,)` samples of the discrete Gaussian N_Z(0, sigma2) [CKS20].
 
     By inversion of the 128-bit table; a draw whose upper word meets a threshold's (probability
     below 2^-40 per sample) is resolved with 64 further bits.
@@ -127,13 +121,13 @@ def sample_gaussian(
 
 def sample_gumbel(
     n: int, fraction_bits: int, random_bytes: RandomBytes = secrets.token_bytes
-) -> npt.NDArray[np.int64]:
-    """Return ``(n,)`` standard Gumbel samples, rounded to multiples of 2^-f, as integers.
+) -> Integers:
+    """Return `(n,)` standard Gumbel samples, rounded to multiples of 2^-f, as integers.
 
     G = -ln(-ln U) with U uniform on (R + 1/2) 2^-256. The half of U near 1 is computed from
     1 - U, so that -ln U always has a relative error of a few float roundings. Then
-    |G| < ``GUMBEL_RANGE`` and the error is at most ``gumbel_error(fraction_bits)``, except with a
-    probability below 2^-200 that ``PER_SAMPLE_DELTA`` covers.
+    |G| < `GUMBEL_RANGE` and the error is at most `gumbel_error(fraction_bits)`, except with a
+    probability below 2^-200 that `PER_SAMPLE_DELTA` covers.
     """
     scale = 1 << fraction_bits
     size = GUMBEL_BITS // 8

@@ -1,6 +1,6 @@
 """Threshold sharing of 128-bit seeds [Sha79].
 
-A seed is an element of the prime field of ``PRIME`` elements: the constant term of a polynomial of
+A seed is an element of the prime field of `PRIME` elements: the constant term of a polynomial of
 degree t - 1 whose other coefficients are uniform. A share is its value at a public non-zero point.
 Any t shares give the seed; fewer are uniform whatever the seed is.
 """
@@ -8,7 +8,7 @@ Any t shares give the seed; fewer are uniform whatever the seed is.
 from collections.abc import Iterable, Sequence
 
 from mpc.errors import MpcError
-from mpc.sampling import RandomBytes
+from mpc.keystream import RandomBytes
 
 PRIME = 2**128 - 159
 """The largest prime below 2^128: seeds and shares fill 16 bytes."""
@@ -37,14 +37,11 @@ def split_seed(
     random_bytes: RandomBytes,
     prime: int = PRIME,
 ) -> list[int]:
-    """Return one share per point; any ``threshold`` of them give the seed.
+    """Return one share per point; any `threshold` of them give the seed.
 
-    Args:
-        seed: 0 <= seed < prime.
-        points: distinct and not zero modulo the prime.
+    `seed`: 0 <= seed < prime. `points`: distinct and not zero modulo the prime.
 
-    Raises:
-        MpcError: unusable points, a threshold that no set of them meets, a seed out of range.
+    Raises MpcError: unusable points, a threshold that no set of them meets, a seed out of range.
     """
     _check_points(points, prime)
     if not (1 <= threshold <= len(points) and 0 <= seed < prime):
@@ -62,8 +59,7 @@ def split_seed(
 def weights_at_zero(points: Sequence[int], prime: int = PRIME) -> list[int]:
     """Return Lagrange's weights: the seed is the weighted sum of the shares at these points.
 
-    Raises:
-        MpcError: points that repeat or are zero.
+    Raises MpcError: points that repeat or are zero.
     """
     _check_points(points, prime)
     weights = []

@@ -11,16 +11,16 @@ from itertools import combinations
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.bank import NoiseBank
+from mpc.channel import Channel
 from mpc.circuits import all_of, less_than, prefix_add
 from mpc.conversion import bits_to_ring, ring_to_bits
 from mpc.errors import EncodingOverflow
 from mpc.opening import open_share
 from mpc.planes import from_planes, pad_values, plane_to_values, to_planes, word_dtype
-from mpc.session import Channel
 from mpc.sharing import (
     Algebra,
-    Array,
     Share,
     add_public,
     concatenate,
@@ -39,8 +39,7 @@ def score_bits(
 ) -> int:
     """Return K such that every noisy score lies strictly within +-2^(K-1).
 
-    Raises:
-        EncodingOverflow: K exceeds ``MAX_SCORE_BITS``; nothing would be correct beyond.
+    Raises EncodingOverflow: K exceeds `MAX_SCORE_BITS`; nothing would be correct beyond.
     """
     largest = max(
         c * (distance_bound + abs(bias)) for c, bias in zip(multipliers, biases, strict=True)
@@ -82,18 +81,14 @@ async def select(
 ) -> int:
     """Return argmax_r of C_r (L_r - bias_r) + 2^f G_r, ties to the lowest index.
 
-    Args:
-        distances: ring share ``(n,)`` of L_r, each below 2**distance_bits.
-        multipliers: public C_r >= 0.
-        biases: public bias_r, in counts.
-        bank: where the Gumbels come from.
-        noise_bound: the largest magnitude of a candidate's noise, in units of 2^-f.
+    `distances`: ring share `(n,)` of L_r, each below 2**distance_bits. `multipliers`: public C_r >=
+    0. `biases`: public bias_r, in counts. `bank`: where the Gumbels come from. `noise_bound`: the
+    largest magnitude of a candidate's noise, in units of 2^-f.
 
     Reveals: the index, to all compute parties. One candidate is chosen without any message.
-    Cost: see ``tournament``; 600 candidates with K = 48 take about 50 rounds.
+    Cost: see `tournament`; 600 candidates with K = 48 take about 50 rounds.
 
-    Raises:
-        EncodingOverflow: see ``score_bits``.
+    Raises EncodingOverflow: see `score_bits`.
     """
     if len(multipliers) == 1:
         return 0
@@ -106,13 +101,8 @@ async def select(
     channel.join([piece])
     offset = 1 << (n_bits - 1)
     constants = [offset - c * bias for c, bias in zip(multipliers, biases, strict=True)]
-    modulus = 1 << n_bits
-    factors = np.array([c % modulus for c in multipliers], algebra.dtype)
-    shifted = add_public(
-        channel,
-        lifted.scale(factors) + gumbel,
-        np.array([c % modulus for c in constants], algebra.dtype),
-    )
+    noisy = lifted.scale(algebra.elements(multipliers)) + gumbel
+    shifted = add_public(channel, noisy, algebra.elements(constants))
     planes = await ring_to_bits(channel, shifted, n_bits, prefix_add)
     index = await tournament(channel, planes, len(multipliers))
     return int((await open_share(channel, index))[0])
@@ -124,19 +114,16 @@ async def tournament(channel: Channel, planes: Share, n_values: int) -> Share:
     Groups of g values are compared pairwise at once, so that few levels, and so few rounds, are
     needed; the winner of a group goes on with its index.
 
-    Args:
-        planes: bit share ``(K, n_words)`` of values in [1, 2^K).
+    `planes`: bit share `(K, n_words)` of values in [1, 2^K).
 
-    Returns:
-        Bit share ``(1,)`` of one word: the index.
+    Returns a bit share `(1,)` of one word: the index.
 
     Reveals: nothing.
     Cost: per level 2 + ceil(log2 K) + ceil(log2 (g - 1)) rounds, (g - 1) / 2 comparisons per value.
     """
     n_planes = planes.shape[0]
     wide = packed_bits(np.uint64)
-    values = planes.map(lambda p: from_planes(p)[:n_values].astype(np.uint64), (n_values,))
-    values.algebra = wide
+    values = planes.cast(wide, lambda p: from_planes(p)[:n_values].astype(wide.dtype), (n_values,))
     index = public_share(channel, wide, np.arange(n_values, dtype=np.uint64))
     while values.shape[0] > 1:
         group = _group_size(values.shape[0])
@@ -145,7 +132,7 @@ async def tournament(channel: Channel, planes: Share, n_values: int) -> Share:
 
 
 def _group_size(n_values: int) -> int:
-    """Return the smallest group size that needs as few levels as groups of ``MAX_GROUP`` do."""
+    """Return the smallest group size that needs as few levels as groups of `MAX_GROUP` do."""
     levels = 1
     while MAX_GROUP**levels < n_values:
         levels += 1
@@ -155,7 +142,7 @@ def _group_size(n_values: int) -> int:
 async def _play_level(
     channel: Channel, values: Share, index: Share, n_planes: int, group: int
 ) -> tuple[Share, Share]:
-    """Reduce every ``group`` values to their largest. Missing values are 0 and lose all ties."""
+    """Reduce every `group` values to their largest. Missing values are 0 and lose all ties."""
     n_groups = -(-values.shape[0] // group)
 
     def pad(words: Array) -> Array:
@@ -165,8 +152,7 @@ async def _play_level(
     values, index = values.map(pad, shape), index.map(pad, shape)
     wins = await _pairwise_wins(channel, values, n_planes)
     # A bit as a word of 64 equal bits selects a whole value with one AND per bit.
-    masks = wins.map(lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
-    masks.algebra = values.algebra
+    masks = wins.cast(values.algebra, lambda bits: np.uint64(0) - bits.astype(np.uint64), shape)
     chosen = await multiply(channel, concatenate([masks, masks]), concatenate([values, index]))
 
     def fold(words: Array) -> Array:
@@ -177,7 +163,7 @@ async def _play_level(
 
 
 async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Share:
-    """Return, as 0 / 1 bytes ``(g, n_groups)``, which value is the largest of its group."""
+    """Return, as 0 / 1 bytes `(g, n_groups)`, which value is the largest of its group."""
     group, n_groups = values.shape
     pairs = list(combinations(range(group), 2))
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -188,14 +174,14 @@ async def _pairwise_wins(channel: Channel, values: Share, n_planes: int) -> Shar
     def planes(words: Array) -> Array:
         return to_planes(pad_values(words.reshape(-1).astype(dtype), 64), n_planes)
 
-    sides = []
-    for side in (first, second):
-        sides.append(values[side].map(planes, (n_planes, n_words)))
-        sides[-1].algebra = packed_bits(dtype)
-    below = await less_than(channel, sides[0], sides[1])
-    shape = (len(pairs), n_groups)
-    second_wins = below.map(lambda p: plane_to_values(p, np.uint8)[:n_bits].reshape(shape), shape)
-    second_wins.algebra = packed_bits(np.uint8)
+    x, y = (
+        values[side].cast(packed_bits(dtype), planes, (n_planes, n_words))
+        for side in (first, second)
+    )
+    shape, byte = (len(pairs), n_groups), packed_bits(np.uint8)
+    second_wins = (await less_than(channel, x, y)).cast(
+        byte, lambda p: plane_to_values(p, byte.dtype)[:n_bits].reshape(shape), shape
+    )
     first_wins = add_public(channel, second_wins, np.array(1, np.uint8))
     return await _all_against_all(channel, concatenate([first_wins, second_wins]), pairs, group)
 
@@ -205,7 +191,7 @@ async def _all_against_all(
 ) -> Share:
     """Return the AND of each value's results against all rivals, as 0 / 1 bytes.
 
-    ``wins`` holds, per pair, whether its first member won and then whether its second did.
+    `wins` holds, per pair, whether its first member won and then whether its second did.
     """
     n_groups = wins.shape[1]
     row = {pair: k for k, pair in enumerate(pairs)}

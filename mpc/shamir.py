@@ -1,8 +1,8 @@
 """The second engine: the same steps on MPyC's own secure integers, slow and independent.
 
 It exists so that conformance tests compare two implementations that share no circuit, and for
-small jobs (``--engine shamir``). Cells, noise and scores are Shamir shares in a prime field; every
-comparison is MPyC's, made safe by ``runtime.ShamirRuntime``. MPyC does not count rounds, so the
+small jobs (`--engine shamir`). Cells, noise and scores are Shamir shares in a prime field; every
+comparison is MPyC's, made safe by `runtime.ShamirRuntime`. MPyC does not count rounds, so the
 statistics of these steps show bytes and seconds only.
 """
 
@@ -13,15 +13,16 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mpc.arrays import Array, Integers
+from mpc.channel import Step
 from mpc.errors import MpcError
 from mpc.job import RingParameters, check_measurable
 from mpc.noise import NoiseSource
 from mpc.runtime import ShamirRuntime, start_runtime
 from mpc.selection import score_bits
 from mpc.session import Session
-from mpc.sharing import Array, Share, component_sum, reduce_ring, ring
+from mpc.sharing import Share, component_sum, reduce_ring, ring
 
 SECURE_INTEGER_BITS = 66
 
@@ -31,7 +32,7 @@ per cell, and the heartbeats to the peers have to get their turn."""
 
 
 class ShamirJob:
-    """Same requests and answers as ``job.SecureJob``, see there."""
+    """Same requests and answers as `job.SecureJob`, see there."""
 
     def __init__(self, session: Session, parameters: RingParameters, noise: NoiseSource) -> None:
         self.session = session
@@ -72,10 +73,10 @@ class ShamirJob:
         return total - (total >= modulus // 2) * modulus if signed else total
 
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
-        """Take the cells; see ``SecureJob.load``."""
+        """Take the cells; see `SecureJob.load`."""
         async with self._lock:
             self._n_loads += 1
-            with self.session.step("prepare", f"cells-{self._n_loads}"):
+            with self.session.step(Step.PREPARE, f"cells-{self._n_loads}"):
                 self._cells = await self._cells_from_ring(cells)
                 self._offsets = np.concatenate([[0], np.cumsum(sizes)])
 
@@ -110,16 +111,16 @@ class ShamirJob:
         multipliers: Sequence[int],
         biases: Sequence[int],
     ) -> int:
-        """Run the exponential mechanism; see ``SecureJob.select``."""
+        """Run the exponential mechanism; see `SecureJob.select`."""
         async with self._lock:
-            with self.session.step("score", label):
+            with self.session.step(Step.SCORE, label):
                 distances = [
                     await self._distance(self._candidate(candidate), model)
                     for candidate, model in zip(candidates, model_counts, strict=True)
                 ]
             if len(candidates) == 1:
                 return 0
-            with self.session.step("select", label) as channel:
+            with self.session.step(Step.SELECT, label) as channel:
                 f = self.parameters.fraction_bits
                 bound = 1 << (self.parameters.ring_bits - 1)
                 noise_bound = self.noise.gumbel_bound(f)
@@ -141,13 +142,13 @@ class ShamirJob:
 
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[npt.NDArray[np.int64]]:
-        """Open noisy marginals; see ``SecureJob.measure``."""
+    ) -> list[Integers]:
+        """Open noisy marginals; see `SecureJob.measure`."""
         check_measurable(self.parameters, self.noise, sigma2)
         async with self._lock:
-            with self.session.step("measure", label) as channel:
+            with self.session.step(Step.MEASURE, label) as channel:
                 algebra = ring(self.parameters.ring_bits)
-                results: list[npt.NDArray[np.int64]] = []
+                results: list[Integers] = []
                 for candidate in candidates:
                     cells = self._candidate(candidate)
                     share = await self.noise.gaussian(channel, algebra, cells.shape[0], sigma2)

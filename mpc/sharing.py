@@ -1,30 +1,30 @@
 """Replicated secret sharing over bits and over Z_2^k: shares, local operations, multiplication.
 
 A share maps component numbers to arrays; a component that is absent is zero at every party
-(``support`` says which are not, the same at all parties). XOR/AND over packed bits and +/* modulo
+(`support` says which are not, the same at all parties). XOR/AND over packed bits and +/* modulo
 2^k differ only in their ufuncs, so one multiplication protocol serves both.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mpc.arrays import Array
+from mpc.channel import Channel
 from mpc.errors import EncodingOverflow
 from mpc.packing import pack_ring, packed_size, unpack_ring
-from mpc.session import Channel
 from mpc.wire import array_from_bytes
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Algebra:
     """A ring whose elements are array entries.
 
-    ``bits`` is k for Z_2^k and 0 for vectors of packed bits. Ring elements are kept in the
+    `bits` is k for Z_2^k and 0 for vectors of packed bits. Ring elements are kept in the
     smallest of uint32 and uint64 and reduced modulo 2^k only where they are sent or opened.
     """
 
@@ -46,16 +46,26 @@ class Algebra:
         """Multiplication of the ring."""
         return np.multiply if self.bits else np.bitwise_and
 
+    def elements(self, values: Iterable[int]) -> Array:
+        """Return public integers of any sign as ring elements."""
+        modulus = 1 << (8 * self.dtype.itemsize)
+        return np.array([value % modulus for value in values], self.dtype)
+
     def encode(self, values: Array) -> bytes:
         """Serialise elements: k bits each, or the packed bits as they are."""
         return pack_ring(values, self.bits) if self.bits else values.tobytes()
 
+    def encoded_size(self, shape: tuple[int, ...]) -> int:
+        """Return how many bytes `encode` makes of elements in this shape."""
+        n = math.prod(shape)
+        return packed_size(n, self.bits) if self.bits else n * self.dtype.itemsize
+
     def decode(self, payload: bytes, shape: tuple[int, ...], party: int) -> Array:
-        """Inverse of ``encode``; raises ProtocolViolation on a wrong length."""
+        """Inverse of `encode`; raises ProtocolViolation on a wrong length."""
         if not self.bits:
             return array_from_bytes(payload, self.dtype, shape, party)
-        n = int(np.prod(shape, dtype=np.int64))
-        raw = array_from_bytes(payload, np.uint8, (packed_size(n, self.bits),), party)
+        n = math.prod(shape)
+        raw = array_from_bytes(payload, np.uint8, (self.encoded_size(shape),), party)
         return unpack_ring(raw, n, self.bits, self.dtype).reshape(shape)
 
 
@@ -67,15 +77,15 @@ def ring(bits: int) -> Algebra:
 
 
 def packed_bits(dtype: npt.DTypeLike) -> Algebra:
-    """Return the algebra of bits packed into words of ``dtype``."""
+    """Return the algebra of bits packed into words of `dtype`."""
     return Algebra(0, np.dtype(dtype))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Share:
     """One party's components of a shared array.
 
-    ``components`` has an array of ``shape`` for every component of ``support`` that this party
+    `components` has an array of `shape` for every component of `support` that this party
     holds. The representation never shows values and a share cannot be serialised.
     """
 
@@ -87,10 +97,16 @@ class Share:
     def __reduce__(self) -> str:
         raise TypeError("a share is never serialised")
 
-    def map(self, function: Callable[[Array], Array], shape: tuple[int, ...]) -> Self:
+    def map(self, function: Callable[[Array], Array], shape: tuple[int, ...]) -> "Share":
         """Apply a function that is linear over the ring to every component."""
+        return self.cast(self.algebra, function, shape)
+
+    def cast(
+        self, algebra: Algebra, function: Callable[[Array], Array], shape: tuple[int, ...]
+    ) -> "Share":
+        """Apply a function that is linear from this ring to another one to every component."""
         changed = {i: function(x) for i, x in self.components.items()}
-        return type(self)(self.algebra, shape, self.support, changed)
+        return Share(algebra, shape, self.support, changed)
 
     def zeros(self) -> Array:
         """Return zeros in this share's shape and type."""
@@ -145,10 +161,21 @@ def component_share(
 ) -> Share:
     """Return the trivial sharing of a value that exactly one component's holders know.
 
-    ``values`` is None at the parties that do not hold the component.
+    `values` is None at the parties that do not hold the component.
     """
     components = {} if values is None else {component: values}
     return Share(algebra, shape, frozenset([component]), components)
+
+
+def _held_masks(
+    channel: Channel, algebra: Algebra, shape: tuple[int, ...], contributor: int
+) -> Iterator[tuple[int, Array]]:
+    """Yield the masks of a contributor's summand that this party knows, with their components."""
+    for component in channel.access.held[contributor]:
+        corrects = component == channel.access.correction[contributor]
+        if not corrects and component in channel.access.held[channel.pid]:
+            stream = channel.stream("reshare", component, contributor)
+            yield component, stream.words(shape, algebra.dtype)
 
 
 async def reshare(
@@ -164,9 +191,8 @@ async def reshare(
     except one, its correction component, whose other holders get z_i minus the masks
     [CDI05; m = 3: Araki et al. 2016]. Products of shares never leave a party unmasked.
 
-    Args:
-        summand: this party's z_i, of ``shape``; None where the party contributes nothing.
-        contributors: the parties with a summand, the same set at all parties.
+    `summand`: this party's z_i, of `shape`; None where the party contributes nothing.
+    `contributors`: the parties with a summand, the same set at all parties.
 
     Reveals: nothing; any t others lack the mask or the correction of one component.
     Cost: 1 round; per contributor m - t - 1 messages of one element per entry.
@@ -174,6 +200,7 @@ async def reshare(
     access, pid = channel.access, channel.pid
     contributors = sorted(contributors)
     total: dict[int, Array] = {}
+    outgoing: dict[int, bytes] = {}
 
     def accumulate(component: int, values: Array) -> None:
         if component in total:
@@ -181,13 +208,9 @@ async def reshare(
         else:
             total[component] = values.copy()
 
-    outgoing: dict[int, bytes] = {}
     correction = summand
     for contributor in contributors:
-        for component in access.held[contributor]:
-            if component == access.correction[contributor] or component not in access.held[pid]:
-                continue
-            mask = channel.stream("reshare", component, contributor).words(shape, algebra.dtype)
+        for component, mask in _held_masks(channel, algebra, shape, contributor):
             accumulate(component, mask)
             if contributor == pid and correction is not None:
                 correction = algebra.subtract(correction, mask)
@@ -215,7 +238,7 @@ def product_contributors(channel: Channel, x: Share, y: Share) -> list[int]:
 def local_product(channel: Channel, x: Share, y: Share) -> Array | None:
     """Return this party's summand of the entrywise product x * y; None where it has none.
 
-    The summands must never be sent as they are: ``reshare`` masks them.
+    The summands must never be sent as they are: `reshare` masks them.
     """
     algebra = x.algebra
     total: Array | None = None
@@ -249,15 +272,14 @@ async def multiply(channel: Channel, x: Share, y: Share) -> Share:
 async def share_input(
     channel: Channel, algebra: Algebra, shape: tuple[int, ...], owner: int, values: Array | None
 ) -> Share:
-    """Share values that party ``owner`` knows; None at the others. Cost: as ``reshare``."""
+    """Share values that party `owner` knows; None at the others. Cost: as `reshare`."""
     return await reshare(channel, algebra, shape, values if channel.pid == owner else None, [owner])
 
 
 def component_sum(share: Share, components: Iterable[int]) -> Array:
     """Return the sum of some held components: an addend that this party knows.
 
-    Raises:
-        KeyError: a component is not held by this party.
+    Raises KeyError: a component is not held by this party.
     """
     total: Array | None = None
     for i in components:
@@ -275,8 +297,7 @@ def reduce_ring(values: Array, bits: int) -> Array:
 
 def narrow(share: Share, algebra: Algebra) -> Share:
     """Reduce a ring share to a ring of fewer bits. Local, since 2^k divides 2^64."""
-    components = {i: x.astype(algebra.dtype) for i, x in share.components.items()}
-    return Share(algebra, share.shape, share.support, components)
+    return share.cast(algebra, lambda x: x.astype(algebra.dtype), share.shape)
 
 
 def concatenate(shares: list[Share]) -> Share:

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mpc.access import AccessStructure
+from mpc.arrays import Array
 from mpc.errors import EncodingOverflow, ProtocolViolation
-from mpc.keystream import Keystream
+from mpc.keystream import Keystream, RandomBytes
 from mpc.packing import pack_ring, packed_size, unpack_ring
-from mpc.sharing import Array, Share, ring
+from mpc.sharing import Share, ring
 
 SEED_BYTES = 32
 CHUNK_CELLS = 1 << 18
@@ -27,10 +28,8 @@ CHUNK_CELLS = 1 << 18
 class UploadFormat:
     """The form of every upload of a job, equal for all holders.
 
-    Attributes:
-        access: who holds which component.
-        ring_bits: k.
-        n_cells: cells of all maximal marginals, one after the other.
+    `access`: who holds which component. `ring_bits`: k. `n_cells`: cells of all maximal marginals,
+    one after the other.
     """
 
     access: AccessStructure
@@ -45,35 +44,36 @@ class UploadFormat:
         for start in range(0, self.n_cells, CHUNK_CELLS):
             yield slice(start, min(start + CHUNK_CELLS, self.n_cells))
 
-    def _seeded(self, pid: int) -> list[int]:
-        return [i for i in self.access.held[pid] if i != self._explicit]
+    def _seeded(self, party: int) -> list[int]:
+        return [i for i in self.access.held[party] if i != self._explicit]
 
-    def body_size(self, pid: int) -> int:
-        """Return the exact length in bytes of the body for party ``pid``."""
-        size = SEED_BYTES * len(self._seeded(pid))
-        if self._explicit in self.access.held[pid]:
+    def body_size(self, party: int) -> int:
+        """Return the exact length in bytes of the body for `party`."""
+        size = SEED_BYTES * len(self._seeded(party))
+        if self._explicit in self.access.held[party]:
             size += sum(packed_size(c.stop - c.start, self.ring_bits) for c in self._chunks())
         return size
 
-    def share(self, values: Array) -> list[Iterator[bytes]]:
+    def share(
+        self, values: Array, random_bytes: RandomBytes = secrets.token_bytes
+    ) -> list[Iterator[bytes]]:
         """Share one holder's cells; return the body for each party, as byte chunks.
 
-        Args:
-            values: ``(n_cells,)`` counts, 0 <= x < 2**(k-1).
+        `values`: `(n_cells,)` counts, 0 <= x < 2**(k-1). `random_bytes`: the operating system's
+        CSPRNG unless a test injects another source.
 
-        Raises:
-            EncodingOverflow: wrong number of cells, or a count outside the range.
+        Raises EncodingOverflow: wrong number of cells, or a count outside the range.
         """
         if values.shape != (self.n_cells,):
             raise EncodingOverflow(f"{values.shape} cells where {self.n_cells} are due")
         if self.n_cells and (int(values.min()) < 0 or int(values.max()) >> (self.ring_bits - 1)):
             raise EncodingOverflow(f"a count does not fit into {self.ring_bits - 1} bits")
-        seeds = {i: secrets.token_bytes(SEED_BYTES) for i in range(self._explicit)}
-        return [self._body(values, seeds, pid) for pid in range(self.access.n_parties)]
+        seeds = {i: random_bytes(SEED_BYTES) for i in range(self._explicit)}
+        return [self._body(values, seeds, party) for party in range(self.access.n_parties)]
 
-    def _body(self, values: Array, seeds: dict[int, bytes], pid: int) -> Iterator[bytes]:
-        yield b"".join(seeds[i] for i in self._seeded(pid))
-        if self._explicit not in self.access.held[pid]:
+    def _body(self, values: Array, seeds: dict[int, bytes], party: int) -> Iterator[bytes]:
+        yield b"".join(seeds[i] for i in self._seeded(party))
+        if self._explicit not in self.access.held[party]:
             return
         dtype = ring(self.ring_bits).dtype
         streams = [Keystream(seed, b"upload") for seed in seeds.values()]
@@ -83,24 +83,23 @@ class UploadFormat:
                 rest -= stream.words(rest.shape, dtype)
             yield pack_ring(rest, self.ring_bits)
 
-    def zeros(self, pid: int) -> Share:
-        """Return the sharing of zeros that ``accumulate`` adds uploads to."""
+    def zeros(self, party: int) -> Share:
+        """Return the sharing of zeros that `accumulate` adds uploads to."""
         algebra = ring(self.ring_bits)
         support = frozenset(range(len(self.access.sets)))
-        held = {i: np.zeros(self.n_cells, algebra.dtype) for i in self.access.held[pid]}
+        held = {i: np.zeros(self.n_cells, algebra.dtype) for i in self.access.held[party]}
         return Share(algebra, (self.n_cells,), support, held)
 
-    def accumulate(self, pid: int, body: Path, into: Share) -> None:
+    def accumulate(self, party: int, body: Path, into: Share) -> None:
         """Add one stored upload to the sum of shares, in place and chunk by chunk.
 
-        Raises:
-            ProtocolViolation: the file does not have the length of a body.
+        Raises ProtocolViolation: the file does not have the length of a body.
         """
-        if body.stat().st_size != self.body_size(pid):
-            raise ProtocolViolation(f"the stored upload {body.name} has a wrong length", pid)
+        if body.stat().st_size != self.body_size(party):
+            raise ProtocolViolation(f"the stored upload {body.name} has a wrong length", party)
         dtype = into.algebra.dtype
         with body.open("rb") as file:
-            streams = {i: Keystream(file.read(SEED_BYTES), b"upload") for i in self._seeded(pid)}
+            streams = {i: Keystream(file.read(SEED_BYTES), b"upload") for i in self._seeded(party)}
             for chunk in self._chunks():
                 n = chunk.stop - chunk.start
                 for i, stream in streams.items():

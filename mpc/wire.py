@@ -1,6 +1,6 @@
 """Binary frames between compute parties: fixed header, size caps, strict decoding.
 
-A frame is ``kind (1 byte) | tag (8 bytes, signed) | length (4 bytes) | payload``, little endian.
+A frame is `kind (1 byte) | tag (8 bytes, signed) | length (4 bytes) | payload`, little endian.
 Arrays travel as raw bytes; the receiver knows dtype and shape from the protocol step and checks
 the length. Nothing on the wire is ever unpickled.
 """
@@ -34,8 +34,7 @@ _KINDS = frozenset(Kind)
 def frame(kind: Kind, tag: int, payload: bytes) -> bytes:
     """Return one encoded frame.
 
-    Raises:
-        ProtocolViolation: the payload is larger than ``MAX_PAYLOAD``; steps send in chunks.
+    Raises ProtocolViolation: the payload is larger than `MAX_PAYLOAD`; steps send in chunks.
     """
     if len(payload) > MAX_PAYLOAD:
         raise ProtocolViolation(f"a frame of {len(payload)} bytes exceeds the cap {MAX_PAYLOAD}")
@@ -49,10 +48,9 @@ class FrameDecoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[Kind, int, bytes]]:
-        """Yield the frames completed by ``data``.
+        """Yield the frames completed by `data`.
 
-        Raises:
-            ProtocolViolation: unknown kind or a length above the cap.
+        Raises ProtocolViolation: unknown kind or a length above the cap.
         """
         self._buffer += data
         position = 0
@@ -78,8 +76,7 @@ def array_from_bytes(
 ) -> npt.NDArray[np.generic]:
     """Decode a raw array of known dtype and shape.
 
-    Raises:
-        ProtocolViolation: the payload's length does not fit dtype and shape.
+    Raises ProtocolViolation: the payload's length does not fit dtype and shape.
     """
     expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if len(payload) != expected:

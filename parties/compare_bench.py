@@ -33,6 +33,7 @@ from aim_core.table import encoded_chunks
 from aim_core.workload import maximal_cliques
 from mpc.access import AccessStructure
 from mpc.job import FRACTION_BITS, noise_costs
+from mpc.noise import NoiseKind
 from parties.compare_rows import CENTRAL, Row, Source
 from parties.compare_settings import SYNTHFS, CompareSettings, Task, variant_of
 from parties.federated_holder import FederatedHolder
@@ -190,7 +191,7 @@ class Bench:
         """Run AIM by the plaintext oracle, over all rows or over those who have joined."""
         started = time.perf_counter()
         workload, settings = self.inputs.workload, self.settings
-        costs = noise_costs("joint", AccessStructure(N_PARTIES, THRESHOLD))
+        costs = noise_costs(NoiseKind.JOINT, AccessStructure(N_PARTIES, THRESHOLD))
         rho = run_budget(task.epsilon, settings.delta, costs, workload, settings.rounds, ALPHA).rho
         source = PlaintextNoise(1, 1, 1)
         oracle: Oracle

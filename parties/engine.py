@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +12,10 @@ from aim_core.marginals import project, smallest_superset
 from aim_core.noise_facts import Noise
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.input_check import inputs_are_valid
-from mpc.job import RingParameters, SecureJob, make_noise, noise_costs
-from mpc.noise import NoiseSource
+from mpc.job import Job, RingParameters, SecureJob, make_noise, noise_costs
+from mpc.noise import NoiseKind, NoiseSource
 from mpc.session import Session
 from mpc.sharing import Share
 from mpc.upload import UploadFormat
@@ -24,9 +23,6 @@ from parties.errors import ConfigError, InputsRefused
 from parties.manifest import Manifest, PublicInputs, parse_fraction
 from parties.mechanism import Budget, noise_terms, run_budget
 from parties.messages import StepCost
-
-if TYPE_CHECKING:
-    from mpc.shamir import ShamirJob
 
 
 def access_structure(manifest: Manifest) -> AccessStructure:
@@ -36,7 +32,7 @@ def access_structure(manifest: Manifest) -> AccessStructure:
 
 def manifest_noise(manifest: Manifest) -> Noise:
     """Return what the manifest's kind of noise costs."""
-    return noise_terms(noise_costs(manifest.noise, access_structure(manifest)))
+    return noise_terms(noise_costs(NoiseKind(manifest.noise), access_structure(manifest)))
 
 
 def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
@@ -48,7 +44,7 @@ def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
     budget = run_budget(
         mechanism.epsilon,
         mechanism.delta,
-        noise_costs(manifest.noise, access_structure(manifest)),
+        noise_costs(NoiseKind(manifest.noise), access_structure(manifest)),
         inputs.workload,
         mechanism.rounds,
         parse_fraction(mechanism.alpha),
@@ -66,7 +62,7 @@ def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
 
 def ring_parameters(manifest: Manifest) -> RingParameters:
     """Return the sizes that rule out any wrap; EncodingOverflow if there are none."""
-    source = make_noise(manifest.noise, access_structure(manifest))
+    source = make_noise(NoiseKind(manifest.noise), access_structure(manifest))
     bound = source.gaussian_bound(parse_fraction(manifest.sigma2_max))
     return RingParameters.choose(manifest.n_max, manifest.y_max, bound)
 
@@ -90,7 +86,7 @@ class MpcEngine:
         inputs: PublicInputs,
         noise: NoiseSource | None = None,
     ) -> None:
-        source = noise or make_noise(manifest.noise, access_structure(manifest))
+        source = noise or make_noise(NoiseKind(manifest.noise), access_structure(manifest))
         parameters = ring_parameters(manifest)
         self.noise = manifest_noise(manifest)
         self.fraction_bits = parameters.fraction_bits
@@ -98,6 +94,7 @@ class MpcEngine:
         self._format = upload_format(manifest, inputs)
         self._n_max, self._count_bits = parameters.n_max, parameters.count_bits
         self._job = _make_job(manifest.engine, session, parameters, source)
+        self.select, self.measure = self._job.select, self._job.measure
         self._n_loads = 0
 
     async def agree(self, label: str, values: Mapping[str, bytes]) -> None:
@@ -133,7 +130,7 @@ class MpcEngine:
         domain = self._inputs.domain
         sizes = [domain.n_cells(clique) for clique in maximal_cliques(self._inputs.workload)]
         differences = await asyncio.to_thread(_consistency, cells, self._inputs)
-        with self._session.step("check", label) as channel:
+        with self._session.step(Step.CHECK, label) as channel:
             return await inputs_are_valid(
                 channel, cells, sizes, differences, self._n_max, self._count_bits
             )
@@ -155,23 +152,6 @@ class MpcEngine:
             "again without or with a corrected upload"
         )
 
-    async def select(
-        self,
-        label: str,
-        candidates: Sequence[int],
-        model_counts: Sequence[np.ndarray],
-        multipliers: Sequence[int],
-        biases: Sequence[int],
-    ) -> int:
-        """Return the place, in `candidates`, that the exponential mechanism chose."""
-        return await self._job.select(label, candidates, model_counts, multipliers, biases)
-
-    async def measure(
-        self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
-        """Return the candidates' noisy marginals, int64 flat."""
-        return list(await self._job.measure(label, candidates, sigma2))
-
     def finish(self) -> None:
         """Wipe what was made ahead; the job is over."""
         self._job.wipe()
@@ -179,7 +159,7 @@ class MpcEngine:
     def costs(self) -> dict[str, StepCost]:
         """Return what each step has cost this party so far."""
         return {
-            step: StepCost(
+            step.value: StepCost(
                 bytes_sent=cost.bytes_sent, rounds=cost.rounds, seconds=round(cost.seconds, 6)
             )
             for step, cost in self._session.statistics.items()
@@ -194,9 +174,7 @@ class MpcEngine:
         return total
 
 
-def _make_job(
-    engine: str, session: Session, parameters: RingParameters, noise: NoiseSource
-) -> "SecureJob | ShamirJob":
+def _make_job(engine: str, session: Session, parameters: RingParameters, noise: NoiseSource) -> Job:
     if engine == "replicated":
         return SecureJob(session, parameters, noise)
     from mpc.shamir import ShamirJob  # loads MPyC, which only this engine needs

@@ -1,17 +1,15 @@
 """The secure engine as a party's job uses it."""
 
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from aim_core.noise_facts import Noise
+from mpc.job import MarginalAnswers
 from parties.messages import StepCost
 
 
-class Engine(Protocol):
+class Engine(MarginalAnswers, Protocol):
     """Computes on the uploads with the peers; candidates are places in the closure."""
 
     noise: Noise
@@ -30,21 +28,6 @@ class Engine(Protocol):
 
     async def load(self, uploads: Mapping[str, Path]) -> None:
         """Sum the holders' uploads, check them, and prepare the cells; InputsRefused by name."""
-
-    async def select(
-        self,
-        label: str,
-        candidates: Sequence[int],
-        model_counts: Sequence[np.ndarray],
-        multipliers: Sequence[int],
-        biases: Sequence[int],
-    ) -> int:
-        """Return the place, in `candidates`, that the exponential mechanism chose."""
-
-    async def measure(
-        self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
-        """Return the candidates' noisy marginals, int64 flat."""
 
     def finish(self) -> None:
         """Wipe what was made ahead."""

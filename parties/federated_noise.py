@@ -23,10 +23,10 @@ def federated_costs(n_holders: int) -> NoiseCosts:
     """
     return NoiseCosts(
         variance_factor=Fraction(1),
-        gumbel_scale=1.0,
+        select_scale=1.0,
         gumbel_eta=gumbel_error(FRACTION_BITS),
         measure_slack=Fraction(1, 2**200),
-        min_sigma2=Fraction(MIN_GRID_SIGMA2 * n_holders, 4**GRID_BITS),
+        sigma2_min=Fraction(MIN_GRID_SIGMA2 * n_holders, 4**GRID_BITS),
         measure_delta=n_holders * PER_SAMPLE_DELTA,
         select_delta=PER_SAMPLE_DELTA,
         measure_loss=Fraction(0),

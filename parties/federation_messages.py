@@ -17,7 +17,7 @@ from aim_core.estimation_types import Model
 from aim_core.flaim_requests import Choose
 from aim_core.flaim_terms import Proportions
 from aim_core.tree_model import TreeModel, calibrate
-from mpc.aggregation import Parameters, Slot
+from mpc.aggregation import Parameters, VectorSlot
 from parties.errors import RequestRefused
 from parties.manifest import FractionText
 from parties.messages import Index, Indices, Wire, pack, parse, unpack
@@ -89,7 +89,7 @@ class Order(Wire):
         session, threshold = bytes.fromhex(self.session), len(members) // 2 + 1
         return Parameters(session, members, threshold, self.ring_bits)
 
-    def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, Slot]:
+    def slot_table(self, candidates: Sequence[Clique], domain: Domain) -> dict[int, VectorSlot]:
         """Return the slots as secure aggregation knows them, numbered in their order.
 
         RequestRefused for an index that the closure does not have.
@@ -97,7 +97,7 @@ class Order(Wire):
         if max(slot.index for slot in self.slots) >= len(candidates):
             raise RequestRefused(f"a slot is not among the closure's {len(candidates)} cliques")
         return {
-            number: Slot(
+            number: VectorSlot(
                 domain.n_cells(candidates[slot.index]), tuple(sorted(slot.holders)), slot.minimum
             )
             for number, slot in enumerate(self.slots)

@@ -14,7 +14,7 @@ from aim_core.schema import Schema
 from aim_core.workload import closure, parse_workload
 from mpc.access import AccessStructure
 from mpc.job import noise_costs
-from mpc.noise import NoiseCosts
+from mpc.noise import NoiseCosts, NoiseKind
 from parties.errors import ConfigError
 from parties.manifest import (
     PROTOCOL,
@@ -57,7 +57,7 @@ class Terms:
     @property
     def costs(self) -> NoiseCosts:
         """Return what the chosen kind of noise costs."""
-        return noise_costs(self.noise, AccessStructure(self.n_parties, self.threshold))
+        return noise_costs(NoiseKind(self.noise), AccessStructure(self.n_parties, self.threshold))
 
 
 @dataclass(frozen=True)

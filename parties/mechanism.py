@@ -55,9 +55,9 @@ def noise_terms(costs: NoiseCosts) -> Noise:
     return Noise(
         variance_factor=costs.variance_factor,
         gumbel_eta=costs.gumbel_eta,
-        select_scale=costs.gumbel_scale,
+        select_scale=costs.select_scale,
         measure_slack=costs.measure_slack,
-        sigma2_min=costs.min_sigma2,
+        sigma2_min=costs.sigma2_min,
     )
 
 
@@ -79,7 +79,7 @@ def run_budget(
     scheduled = (16 * n_attributes if rounds is None else rounds) + n_attributes
     rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), _delta(delta))
     # the first variance may be the least that the noise can have, and cheaper than scheduled
-    payable = max(Fraction(scheduled), 2 * alpha * rho * costs.min_sigma2)
+    payable = max(Fraction(scheduled), 2 * alpha * rho * costs.sigma2_min)
     n_selections = math.ceil(2 * payable / (1 - alpha))
     draws = Draws(
         marginals=math.ceil(2 * payable / alpha), candidates=n_selections * len(closure(workload))

@@ -7,7 +7,7 @@ a moment the domain is shrunk, and costs that grow with the cells are scaled up.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +19,11 @@ import numpy as np
 from aim_core.schema import schema_from_dict
 from aim_core.scoring import multipliers
 from aim_core.workload import Workload, closure, weights
+from mpc.channel import Step, StepStatistics
+from mpc.in_memory import start_sessions
 from mpc.job import make_noise
-from mpc.network import Network, PeerLink
-from mpc.session import Session, StepStatistics
-from mpc.wire import FrameDecoder
+from mpc.noise import NoiseKind
+from mpc.session import Session
 from parties.engine import MpcEngine, access_structure, upload_format
 from parties.manifest import Manifest, PublicInputs
 
@@ -141,9 +142,8 @@ async def _rehearse(
     manifest: Manifest, inputs: PublicInputs, epsilon: Fraction, variances: Sequence[Fraction]
 ) -> dict[str, Cost]:
     access = access_structure(manifest)
-    networks = _connected(access.n_parties)
-    started = [Session.start(network, access, b"rehearsal") for network in networks]
-    stage = _Stage(manifest, inputs, list(await asyncio.gather(*started)))
+    sessions = await start_sessions(access.n_parties, access.threshold)
+    stage = _Stage(manifest, inputs, sessions)
     await stage.load()
     await stage.agree()
     await stage.select("ones", epsilon, 1)
@@ -151,29 +151,6 @@ async def _rehearse(
     for variance in variances:
         await stage.measure(variance)
     return stage.costs
-
-
-def _connected(n_parties: int) -> list[Network]:
-    """Return the parties' networks, linked without sockets."""
-    loop = asyncio.get_running_loop()
-    networks = [
-        Network(pid, n_parties, silence_seconds=60, receive_seconds=60) for pid in range(n_parties)
-    ]
-
-    def writer(sender: int, receiver: int) -> Callable[[bytes], None]:
-        decoder = FrameDecoder()
-
-        def write(data: bytes) -> None:
-            for kind, tag, payload in decoder.feed(data):
-                loop.call_soon(networks[receiver].handle, sender, kind, tag, payload)
-
-        return write
-
-    for sender, network in enumerate(networks):
-        for receiver in range(n_parties):
-            if sender != receiver:
-                network.attach(PeerLink(receiver, writer(sender, receiver)), lambda: None)
-    return networks
 
 
 class _Stage:
@@ -185,11 +162,11 @@ class _Stage:
     def __init__(
         self, manifest: Manifest, inputs: PublicInputs, sessions: Sequence[Session]
     ) -> None:
-        noise = make_noise(manifest.noise, access_structure(manifest))
-        noise.made_ahead = False
+        kind = NoiseKind(manifest.noise)
+        noise = make_noise(kind, access_structure(manifest), ahead=False)
         self._manifest, self._inputs, self._sessions = manifest, inputs, sessions
         self._engines = [MpcEngine(session, manifest, inputs, noise) for session in sessions]
-        self._seen: dict[str, StepStatistics] = {}
+        self._seen: dict[Step, StepStatistics] = {}
         self.costs: dict[str, Cost] = {}
 
     async def load(self) -> None:
@@ -209,7 +186,7 @@ class _Stage:
             pairs = zip(self._engines, paths, strict=True)
             self._note(
                 await _timed([engine.load({"holder": path}) for engine, path in pairs]),
-                {"check": "check", "prepare": "prepare"},
+                {Step.CHECK: "check", Step.PREPARE: "prepare"},
             )
 
     async def agree(self) -> None:
@@ -217,7 +194,7 @@ class _Stage:
         seconds = await _timed(
             [engine.agree("job", {"request": b"", "ledger": b""}) for engine in self._engines]
         )
-        self._note(seconds, {"agree": "agree"})
+        self._note(seconds, {Step.AGREE: "agree"})
 
     async def select(self, name: str, epsilon: Fraction, model_count: int) -> None:
         """Select among all candidates whose models are `model_count` in every cell."""
@@ -231,7 +208,9 @@ class _Stage:
         seconds = await _timed(
             [engine.select(name, places, counts, factors, biases) for engine in self._engines]
         )
-        self._note(seconds, {"score": f"score {name}", "noise": "gumbel", "select": "select"})
+        self._note(
+            seconds, {Step.SCORE: f"score {name}", Step.NOISE: "gumbel", Step.SELECT: "select"}
+        )
 
     async def measure(self, variance: Fraction) -> None:
         """Measure candidates, enough cells for the padding to be small."""
@@ -239,11 +218,11 @@ class _Stage:
         places = range(min(int(np.searchsorted(ends, _N_SAMPLES)) + 1, len(ends)))
         name = f"variance-{len(self.costs)}"
         seconds = await _timed([engine.measure(name, places, variance) for engine in self._engines])
-        self._note(seconds, {"noise": f"gaussian {variance}", "measure": "opening"})
+        self._note(seconds, {Step.NOISE: f"gaussian {variance}", Step.MEASURE: "opening"})
         for step in (f"gaussian {variance}", "opening"):
             self.costs[step] = self.costs[step].scaled(1 / int(ends[places[-1]]))
 
-    def _note(self, seconds: float, names: Mapping[str, str]) -> None:
+    def _note(self, seconds: float, names: Mapping[Step, str]) -> None:
         """Book the counters' growth under names, and the CPU seconds in their proportion."""
         spans = {}
         for step, name in names.items():

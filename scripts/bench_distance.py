@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mpc.channel import Step
 from mpc.distance import l1_distances, prepare_cells
 from mpc.session import Session
 from mpc.sharing import Share, ring
@@ -68,16 +69,16 @@ async def distance_program(session: Session, argument: dict[str, int]) -> dict[s
     """Prepare once, then score ``runs`` times; every party runs it."""
     n_cells, bits = argument["cells"], argument["bits"]
     counts, model = _shared_cells(session, n_cells, bits, argument["ring_bits"])
-    with session.step("prepare", "bench") as channel:
+    with session.step(Step.PREPARE, "bench") as channel:
         cells = await prepare_cells(channel, counts, [n_cells], bits)
     seconds = []
     for run in range(argument["runs"] + 1):
         await session.agree(f"start-{run}", b"")
         started = time.perf_counter()
-        with session.step("score", f"run-{run}") as channel:
+        with session.step(Step.SCORE, f"run-{run}") as channel:
             await l1_distances(channel, cells, [0], [model])
         seconds.append(time.perf_counter() - started)
-    score, prepare = session.statistics["score"], session.statistics["prepare"]
+    score, prepare = session.statistics[Step.SCORE], session.statistics[Step.PREPARE]
     return {
         "seconds": seconds[1:],
         "bytes": score.bytes_sent / score.runs,

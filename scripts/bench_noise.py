@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mpc.bank import MAX_GUMBELS, NoiseBank
+from mpc.channel import Step
 from mpc.job import FRACTION_BITS
 from mpc.noise import JointNoise
 from mpc.selection import select
@@ -55,7 +56,7 @@ async def _timed(session: Session, name: str, runs: int, run: Run) -> dict[str, 
 
 def _totals(session: Session) -> tuple[int, int]:
     """Return bytes and rounds of noise and selections so far, one step after the other."""
-    steps = [session.statistics[kind] for kind in ("noise", "select") if kind in session.statistics]
+    steps = [cost for step, cost in session.statistics.items() if step in (Step.NOISE, Step.SELECT)]
     return sum(s.bytes_sent for s in steps), sum(s.rounds for s in steps)
 
 
@@ -85,7 +86,7 @@ def _shared_distances(session: Session, n_candidates: int) -> Share:
 
 def _gaussians(session: Session, noise: JointNoise, n: int, sigma: int) -> Run:
     async def run(label: str) -> Share:
-        with session.step("noise", label) as channel:
+        with session.step(Step.NOISE, label) as channel:
             return await noise.gaussian(channel, RING, n, Fraction(sigma**2))
 
     return run
@@ -97,7 +98,7 @@ def _selection(session: Session, noise: JointNoise, n_candidates: int, bank: Noi
     bound = noise.gumbel_bound(FRACTION_BITS)
 
     async def run(label: str) -> int:
-        with session.step("select", label) as channel:
+        with session.step(Step.SELECT, label) as channel:
             return await select(channel, distances, DISTANCE_BITS, factors, biases, bank, bound)
 
     return run

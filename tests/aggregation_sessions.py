@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mpc.aggregation import Parameters, Slot
-from mpc.aggregation_messages import Step
+from mpc.aggregation import Parameters, VectorSlot
+from mpc.aggregation_messages import MessageKind
 from mpc.aggregator import Aggregator
 from mpc.contributor import Contributor
 from mpc.keystream import Keystream
 
-SENDING = (Step.ADVERTISE, Step.SHARES, Step.CONTRIBUTION, Step.UNMASK)
+SENDING = (MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION, MessageKind.UNMASK)
 
 
 def seeded(*names):
@@ -38,8 +38,8 @@ class InMemory:
     """One session; every step sends what the members that are still there say."""
 
     parameters: Parameters
-    slots: dict[int, Slot]
-    leaves: dict[int, Step] = field(default_factory=dict)
+    slots: dict[int, VectorSlot]
+    leaves: dict[int, MessageKind] = field(default_factory=dict)
     random_bytes: object = None
     sent: list = field(default_factory=list)
 
@@ -55,19 +55,19 @@ class InMemory:
 
     def there(self, step, numbers):
         """Return who of ``numbers`` still sends its message of a step."""
-        return [n for n in numbers if self.leaves.get(n, Step.UNMASK + 1) > step]
+        return [n for n in numbers if self.leaves.get(n, MessageKind.UNMASK + 1) > step]
 
     def keep(self, messages):
         self.sent += messages
         return messages
 
     def advertise(self):
-        there = self.there(Step.ADVERTISE, self.members)
+        there = self.there(MessageKind.ADVERTISE, self.members)
         self.roster = self.server.roster(self.keep([self.members[n].advertise() for n in there]))
         return there
 
     def share(self):
-        there = self.there(Step.SHARES, self.advertise())
+        there = self.there(MessageKind.SHARES, self.advertise())
         self.shares = self.keep(
             [self.members[n].share_keys(self.roster, self.slots) for n in there]
         )
@@ -75,7 +75,7 @@ class InMemory:
         return there
 
     def contribute(self, vectors):
-        there = self.there(Step.CONTRIBUTION, self.share())
+        there = self.there(MessageKind.CONTRIBUTION, self.share())
         self.contributions = {
             n: self.members[n].contribute(self.inboxes[n], vectors.get(n, {})) for n in there
         }
@@ -84,7 +84,7 @@ class InMemory:
         return there
 
     def unmask(self, vectors):
-        there = self.there(Step.UNMASK, self.contribute(vectors))
+        there = self.there(MessageKind.UNMASK, self.contribute(vectors))
         return self.keep([self.members[n].unmask(self.survivors) for n in there])
 
     def run(self, vectors):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mpc.job import RingParameters, SecureJob, make_noise
+from mpc.noise import NoiseKind
 from mpc.session import Session
 from mpc.shamir import ShamirJob
 from mpc.sharing import ring
@@ -34,7 +35,7 @@ def models() -> list[np.ndarray]:
 
 async def joint_program(session: Session, argument: dict[str, Any]) -> dict[str, Any]:
     """Load, select, measure twice (from the bank the second time); return what was opened."""
-    noise = make_noise("joint", session.access)
+    noise = make_noise(NoiseKind.JOINT, session.access)
     parameters = RingParameters.choose(1000, 1000, noise.gaussian_bound(SIGMA2))
     make_job = ShamirJob if argument["engine"] == "shamir" else SecureJob
     job = make_job(session, parameters, noise)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mpc.job import RingParameters, SecureJob, make_noise
+from mpc.noise import NoiseKind
 from mpc.session import Session
 from mpc.shamir import ShamirJob
 from mpc.sharing import ring
@@ -35,7 +36,7 @@ def tables(seed: int, n: int) -> list[np.ndarray]:
 async def job_program(session: Session, argument: dict[str, Any]) -> dict[str, Any]:
     """Load, select twice, measure; return what was opened."""
     parameters = RingParameters.choose(1000, 1000, 4000)
-    noise = make_noise("dealers", session.access, sampler=ScriptedSampler(session.pid))
+    noise = make_noise(NoiseKind.DEALERS, session.access, sampler=ScriptedSampler(session.pid))
     make_job = ShamirJob if argument["engine"] == "shamir" else SecureJob
     job = make_job(session, parameters, noise)
     cells = np.concatenate(tables(1, 900))

@@ -7,10 +7,10 @@ import pytest
 
 from aim_core.marginals import count_marginals
 from aim_core.workload import maximal_cliques
+from mpc.in_memory import run_parties
 from parties.engine import MpcEngine, upload_format
 from parties.errors import InputsRefused
 from parties.manifest import public_inputs
-from tests.memory_parties import run_parties
 from tests.unit.party_world import World
 
 

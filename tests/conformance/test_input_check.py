@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
+from mpc.in_memory import run_parties
 from mpc.input_check import inputs_are_valid
 from mpc.sharing import ring
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 RING_BITS, COUNT_BITS, N_MAX = 12, 10, 1000
 SIZES = [1, 5, 64, 700]
@@ -19,7 +21,7 @@ def verdicts(mt, cells, differences=(0, 0), n_max=N_MAX):
     difference_shares = deal(access, ring(RING_BITS), np.asarray(differences) % modulus, seed=7)
 
     async def program(session):
-        with session.step("check", "test") as channel:
+        with session.step(Step.CHECK, "test") as channel:
             return await inputs_are_valid(
                 channel,
                 cells_shares[session.pid],

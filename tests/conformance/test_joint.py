@@ -9,11 +9,13 @@ import pytest
 from mpc.access import AccessStructure
 from mpc.errors import MpcError
 from mpc.gaussian import magnitude_bound, plan
+from mpc.in_memory import run_parties
 from mpc.job import RingParameters, SecureJob, make_noise
+from mpc.noise import NoiseKind
 from mpc.sharing import ring
 from parties.local_parties import run_local_parties
 from tests.conformance.joint_program import SIGMA2, WINNER, cells, joint_program
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 F = 24
@@ -53,14 +55,14 @@ def test_shamir_job_as_processes():
 def select(mt, distances, factors, biases=None, n_repeats=1):
     """Select over candidates of one cell each, whose distance to the model 0 is given."""
     access = AccessStructure(*mt)
-    noise = make_noise("joint", access)
+    noise = make_noise(NoiseKind.JOINT, access)
     parameters = RingParameters.choose(70_000, 70_000, noise.gaussian_bound(SIGMA2))
     shares = deal(access, ring(parameters.ring_bits), np.array(distances))
     n = len(distances)
     zeros = [np.zeros(1, np.int64)] * n
 
     async def program(session):
-        job = SecureJob(session, parameters, make_noise("joint", access))
+        job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [1] * n)
         chosen = [
             await job.select(f"s{i}", range(n), zeros, factors, biases or [0] * n)
@@ -118,7 +120,7 @@ def test_an_unpaid_variance_is_refused_by_all():
     shares = deal(access, ring(14), np.arange(4))
 
     async def program(session):
-        job = SecureJob(session, RingParameters(100, 14, 7), make_noise("joint", access))
+        job = SecureJob(session, RingParameters(100, 14, 7), make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4])
         with pytest.raises(MpcError, match=r"outside \[1"):
             await job.measure("m", [0], Fraction(1, 2))

@@ -18,10 +18,12 @@ from aim_core.requests import Measure, Select
 from aim_core.scoring import multipliers
 from aim_core.workload import closure, parse_workload
 from mpc.access import AccessStructure
+from mpc.in_memory import run_parties
 from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
+from mpc.noise import NoiseKind
 from mpc.sharing import ring
 from parties.mechanism import noise_terms
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
 N_MAX = 1023
@@ -77,7 +79,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
     workload = parse_workload("2way", DOMAIN)
     candidates = closure(workload)
     marginals = count_marginals([table()], DOMAIN, candidates)
-    noise = noise_terms(make_noise("dealers", access).costs)
+    noise = noise_terms(make_noise(NoiseKind.DEALERS, access).costs)
     settings = AimSettings(Fraction(1, 20), N_MAX, N_MAX, rounds=rounds, seed=5)
 
     def machine():
@@ -90,7 +92,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
 
     sizes = [DOMAIN.n_cells(clique) for clique in candidates]
     place = {clique: i for i, clique in enumerate(candidates)}
-    bound = make_noise("dealers", access).gaussian_bound(largest)
+    bound = make_noise(NoiseKind.DEALERS, access).gaussian_bound(largest)
     parameters = RingParameters.choose(N_MAX, N_MAX, bound)
     cells = np.concatenate([marginals[clique] for clique in candidates])
     shares = deal(access, ring(parameters.ring_bits), cells)
@@ -108,7 +110,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
         return await job.measure(f"measure-{number}", chosen, request.sigma2)
 
     async def program(session):
-        source = make_noise("dealers", access, sampler=ScriptedDealer(session.pid))
+        source = make_noise(NoiseKind.DEALERS, access, sampler=ScriptedDealer(session.pid))
         job = SecureJob(session, parameters, source)
         await job.load(shares[session.pid], sizes)
         run, answers = machine(), []

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 
 from mpc import reference
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.circuits import add_many, all_of, less_than, less_than_public, prefix_add, ripple_add
 from mpc.coins import random_share
 from mpc.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
 from mpc.distance import bit_products, l1_distances, prepare_cells
+from mpc.in_memory import run_parties
 from mpc.opening import open_share
 from mpc.planes import pad_values, plane_to_values, to_planes
 from mpc.selection import lift, tournament
 from mpc.sharing import multiply, packed_bits, reshare, ring
-from tests.memory_parties import deal, reveal, run_parties
+from tests.memory_parties import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 EXAMPLES = settings(max_examples=12, deadline=None)
@@ -38,7 +40,7 @@ def words(width, n_max=150):
 
 def on_channel(step):
     async def program(session):
-        with session.step("test", "step") as channel:
+        with session.step(Step.CHECK, "step") as channel:
             return await step(channel, session.pid)
 
     return program

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mpc.aggregation import Parameters, Slot, due_shares, slots_of
-from mpc.aggregation_messages import HEADER, Step
+from mpc.aggregation import Parameters, VectorSlot, due_shares, slots_of
+from mpc.aggregation_messages import HEADER, MessageKind
 from mpc.masks import add_pair_mask, add_self_mask, agree_key, mask_key
 from mpc.packing import pack_ring, packed_size, unpack_ring
 from mpc.seed_sharing import combine_shares, random_element, weights_at_zero
@@ -25,9 +25,9 @@ PUBLIC = Parameters(b"session", (0, 1, 2, 3, 4), 3, 20)
 COLLUDERS = (3, 4)
 LATE = 2  # shares its keys; its contribution reaches the server too late to count
 SLOTS = {
-    0: Slot(16, (0, 1, 2, 3, 4), 4),
-    1: Slot(16, (0, 2, 3), 3),  # stays closed: two contributions are not enough
-    2: Slot(16, (0, 1), 2),
+    0: VectorSlot(16, (0, 1, 2, 3, 4), 4),
+    1: VectorSlot(16, (0, 2, 3), 3),  # stays closed: two contributions are not enough
+    2: VectorSlot(16, (0, 1), 2),
 }
 
 
@@ -48,7 +48,7 @@ class Coalition:
         def source(number):
             return seeded("fixed", number) if number in COLLUDERS else seeded(*names, number)
 
-        self.session = InMemory(PUBLIC, SLOTS, {LATE: Step.CONTRIBUTION}, source)
+        self.session = InMemory(PUBLIC, SLOTS, {LATE: MessageKind.CONTRIBUTION}, source)
         self.answers = self.session.unmask(vectors)
         late = self.session.members[LATE].contribute(self.session.inboxes[LATE], vectors[LATE])
         self.contributions = {**self.session.contributions, LATE: late}
@@ -57,7 +57,7 @@ class Coalition:
 
     def _learn_secrets(self):
         """Combine all shares that came, and add the colluders' own keys."""
-        survivors = self.session.there(Step.CONTRIBUTION, PUBLIC.members)
+        survivors = self.session.there(MessageKind.CONTRIBUTION, PUBLIC.members)
         weights = weights_at_zero([number + 1 for number in survivors[:3]])
         self.keys = {m: self.session.members[m]._mask_key for m in COLLUDERS}
         self.seeds = {}
@@ -221,7 +221,7 @@ def collected(session, item, honest, numbers, colluder):
 def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold, found):
     """n = 5 and one colluder: lists that differ open both secrets of member 0 iff 2 t <= n + 1."""
     public = Parameters(b"lies", (0, 1, 2, 3, 4), threshold, 20)
-    session = InMemory(public, {0: Slot(16, public.members, 2)})
+    session = InMemory(public, {0: VectorSlot(16, public.members, 2)})
     vectors = vectors_for(session.slots, 20)
     session.contribute(vectors)
     seed = collected(session, (0, 0), (0, 1), (0, 1, 2, 3, 4), 4)
@@ -242,7 +242,7 @@ def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold, found):
 
 def body_of_zeros(ring_bits):
     public = Parameters(b"bytes", (0, 1, 2), 2, ring_bits)
-    slots = {0: Slot(1 << 16, (0, 1, 2), 2)}
+    slots = {0: VectorSlot(1 << 16, (0, 1, 2), 2)}
     session = InMemory(public, slots)
     session.share()
     zeros = {0: np.zeros(1 << 16, np.uint64)}
@@ -264,7 +264,7 @@ def test_a_contribution_is_uniform_bytes(ring_bits, monkeypatch):
 
 
 def test_a_single_contributor_is_masked_until_its_slot_is_opened():
-    slots = {0: Slot(64, (1,), 1)}
+    slots = {0: VectorSlot(64, (1,), 1)}
     session = InMemory(PUBLIC, slots)
     vectors = vectors_for(slots, 20)
     found = session.run(vectors)[0]
@@ -282,7 +282,7 @@ def windows(vector, ring_bits):
 def test_no_message_contains_a_piece_of_a_vector(monkeypatch):
     def pieces_in_messages():
         public = Parameters(b"pieces", (0, 1, 2, 3, 4), 3, 32)
-        session = InMemory(public, SLOTS, {LATE: Step.CONTRIBUTION})
+        session = InMemory(public, SLOTS, {LATE: MessageKind.CONTRIBUTION})
         vectors = vectors_for(SLOTS, 32)
         session.run(vectors)
         sent = b"".join(session.sent)

@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mpc.channel import Channel
 from mpc.gaussian import sample_gaussian_shares
 from mpc.gumbel import sample_gumbel_shares
-from mpc.session import Channel
 from mpc.sharing import ring
 from tests.security.test_views import ERROR_RATE, N_HEAVY, setting_name, settings, without_masks
 from tests.security.views import collect_views, distinguish, sizes

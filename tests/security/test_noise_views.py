@@ -19,9 +19,9 @@ import pytest
 from scipy import stats
 
 from mpc.access import AccessStructure
+from mpc.channel import Channel
 from mpc.keystream import Keystream
 from mpc.noise import JointNoise
-from mpc.session import Channel
 from mpc.sharing import Share, ring
 from tests.memory_parties import reveal
 from tests.security.views import Setting, View, collect_views, sizes

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Channel
 from mpc.circuits import less_than_public, prefix_add, ripple_add
 from mpc.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
 from mpc.distance import bit_products, l1_distances, prepare_cells
@@ -19,7 +20,6 @@ from mpc.noise import DealerNoise
 from mpc.opening import open_share
 from mpc.planes import pad_values, to_planes
 from mpc.selection import select, tournament
-from mpc.session import Channel
 from mpc.sharing import multiply, packed_bits, reshare, ring, share_input
 from tests.security.views import Setting, collect_views, distinguish, sizes
 

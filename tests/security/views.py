@@ -17,11 +17,12 @@ import numpy as np
 from scipy import stats
 
 from mpc.access import AccessStructure
+from mpc.channel import Channel, Step
+from mpc.in_memory import start_sessions
 from mpc.keystream import Keystream
-from mpc.session import Channel, Session
+from mpc.session import Session
 from mpc.sharing import Algebra, Share
-from mpc.wire import Kind
-from tests.memory_parties import start_sessions
+from mpc.wire import HEADER, Kind
 
 View = list[bytes]
 
@@ -63,17 +64,18 @@ class Setting:
         ]
 
 
-Step = Callable[[Channel, int], Awaitable[object]]
+Program = Callable[[Channel, int], Awaitable[object]]
 
 
-def collect_views(setting: Setting, step: Step, n_runs: int) -> list[View]:
+def collect_views(setting: Setting, step: Program, n_runs: int) -> list[View]:
     """Run a step again and again; return what the coalition received in each run."""
     frames: list[tuple[int, int, bytes]] = []
     lacking_key = [b""]
 
-    def observe(sender: int, receiver: int, kind: Kind, payload: bytes) -> None:
-        if kind == Kind.ENGINE and receiver in setting.coalition:
-            frames.append((sender, receiver, payload))
+    def observe(sender: int, receiver: int, frame: bytes) -> bytes:
+        if frame[0] == Kind.ENGINE and receiver in setting.coalition:
+            frames.append((sender, receiver, frame[HEADER.size :]))
+        return frame
 
     def pin_keys(session: Session, run: str) -> None:
         def keystream(component: int, label: str) -> Keystream:
@@ -85,7 +87,7 @@ def collect_views(setting: Setting, step: Step, n_runs: int) -> list[View]:
 
     async def one_run(session: Session, run: str) -> None:
         pin_keys(session, run)
-        with session.step("view", run) as channel:
+        with session.step(Step.CHECK, run) as channel:
             await step(channel, session.pid)
 
     async def main() -> list[View]:

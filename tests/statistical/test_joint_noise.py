@@ -17,13 +17,15 @@ from scipy import integrate, stats
 
 from mpc.access import AccessStructure
 from mpc.bank import NoiseBank
+from mpc.channel import Step
+from mpc.in_memory import run_parties
 from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from mpc.noise import DealerNoise, JointNoise
+from mpc.noise import DealerNoise, JointNoise, NoiseKind
 from mpc.opening import open_share
 from mpc.session import Session
 from mpc.sharing import ring
 from parties.local_parties import run_local_parties
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 pytestmark = pytest.mark.statistical
 
@@ -45,7 +47,7 @@ async def open_gaussians(session: Session, sigma: int) -> np.ndarray:
     """Sample, open to all parties, and return what this party saw."""
     opened = []
     for number in range(10):
-        with session.step("test", f"gaussian-{sigma}-{number}") as channel:
+        with session.step(Step.CHECK, f"gaussian-{sigma}-{number}") as channel:
             share = await JointNoise().gaussian(
                 channel, RING, N_GAUSSIANS // 10, Fraction(sigma**2)
             )
@@ -132,7 +134,7 @@ def test_gaussians_of_processes_over_tls():
 async def open_gumbels(session: Session) -> np.ndarray:
     opened = []
     for number in range(8):
-        with session.step("test", f"gumbel-{number}") as channel:
+        with session.step(Step.CHECK, f"gumbel-{number}") as channel:
             share = await JointNoise().gumbel(channel, WIDE, N_GUMBELS // 8, FRACTION_BITS)
             opened.append(signed(await open_share(channel, share), 64))
     return np.concatenate(opened)
@@ -213,7 +215,7 @@ QUARTER = 1 << (FRACTION_BITS - 2)
 
 async def select_often(session: Session) -> list[int]:
     access = AccessStructure(3, 1)
-    noise = make_noise("joint", access)
+    noise = make_noise(NoiseKind.JOINT, access)
     parameters = RingParameters.choose(10_000, 10_000, noise.gaussian_bound(Fraction(4)))
     shares = deal(access, ring(parameters.ring_bits), np.array(DISTANCES))
     job = SecureJob(session, parameters, noise)
@@ -247,7 +249,7 @@ def two_dealers_win(gap: float) -> float:
 
 async def deal_gumbels(session: Session) -> np.ndarray:
     noise = DealerNoise(session.access, FRACTION_BITS)
-    with session.step("test", "dealers") as channel:
+    with session.step(Step.CHECK, "dealers") as channel:
         share = await noise.gumbel(channel, WIDE, 200_000, FRACTION_BITS)
         return signed(await open_share(channel, share), 64)
 
@@ -269,7 +271,7 @@ def test_bank_and_direct_samples_have_one_distribution():
         opened = []
         for number in range(40):
             share = await bank.gaussians(N_GAUSSIANS // 40, Fraction(25))
-            with session.step("test", f"open-{number}") as channel:
+            with session.step(Step.CHECK, f"open-{number}") as channel:
                 opened.append(signed(await open_share(channel, share), RING.bits))
         bank.wipe()
         return np.concatenate(opened)

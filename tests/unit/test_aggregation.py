@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from mpc.aggregation import (
     Parameters,
-    Slot,
+    VectorSlot,
     contributors,
     due_shares,
     from_ring,
     slots_of,
     to_ring,
 )
-from mpc.aggregation_messages import HEADER, Step
+from mpc.aggregation_messages import HEADER, MessageKind
 from mpc.aggregator import Aggregator
 from mpc.contributor import Contributor
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation, TooFewMembers
@@ -48,9 +48,9 @@ def assert_sums(found, wanted):
 
 
 THREE_SLOTS = {
-    0: Slot(11, (0, 1, 2, 3, 4), 2),
-    3: Slot(5, (1, 4), 1),
-    7: Slot(1, (2,), 1),
+    0: VectorSlot(11, (0, 1, 2, 3, 4), 2),
+    3: VectorSlot(5, (1, 4), 1),
+    7: VectorSlot(1, (2,), 1),
 }
 
 
@@ -65,7 +65,7 @@ def test_sums_are_exact(n, threshold, ring_bits):
 
 @pytest.mark.parametrize(("n", "threshold"), [(1, 1), (2, 2)])
 def test_one_and_two_members(n, threshold):
-    slots = {4: Slot(3, tuple(range(n)), n)}
+    slots = {4: VectorSlot(3, tuple(range(n)), n)}
     vectors = vectors_for(slots, 20)
     session = InMemory(parameters(n, threshold), slots)
     assert_sums(session.run(vectors), expected(slots, vectors, range(n), 20))
@@ -76,7 +76,7 @@ def test_a_session_without_slots_opens_nothing():
 
 
 def test_negative_values_come_back():
-    slots = {0: Slot(4, (0, 1, 2), 3)}
+    slots = {0: VectorSlot(4, (0, 1, 2), 3)}
     values = np.array([-5, 3, -(524288 // 3), 524287 // 3])
     vectors = {m: {0: to_ring(values, 20)} for m in range(3)}
     total = InMemory(parameters(3, 2), slots).run(vectors)[0].values
@@ -102,7 +102,7 @@ def sessions(draw):
         n, draw(st.integers(n // 2 + 1, n)), draw(st.sampled_from([9, 32, 40])), first
     )
     some_members = st.lists(st.sampled_from(public.members), unique=True).map(sorted).map(tuple)
-    slot = st.builds(Slot, st.integers(1, 9), some_members, st.integers(1, n + 1))
+    slot = st.builds(VectorSlot, st.integers(1, 9), some_members, st.integers(1, n + 1))
     slots = draw(st.dictionaries(st.integers(0, 2**32 - 1), slot, max_size=4))
     leaves = draw(st.dictionaries(st.sampled_from(public.members), st.sampled_from(SENDING)))
     return public, slots, leaves
@@ -114,11 +114,11 @@ def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed):
     public, slots, leaves = case
     vectors = vectors_for(slots, public.ring_bits, seed)
     session = InMemory(public, slots, leaves)
-    if len(session.there(Step.UNMASK, public.members)) < public.threshold:
+    if len(session.there(MessageKind.UNMASK, public.members)) < public.threshold:
         with pytest.raises(TooFewMembers):
             session.run(vectors)
     else:
-        survivors = session.there(Step.CONTRIBUTION, public.members)
+        survivors = session.there(MessageKind.CONTRIBUTION, public.members)
         assert_sums(session.run(vectors), expected(slots, vectors, survivors, public.ring_bits))
 
 
@@ -134,9 +134,15 @@ def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random
     assert all(set(slots_of(slots, owner)) & set(opened) for owner, _ in items)
 
 
-@pytest.mark.parametrize("leaving", [Step.ADVERTISE, Step.SHARES, Step.CONTRIBUTION])
+@pytest.mark.parametrize(
+    "leaving", [MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION]
+)
 def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
-    slots = {0: Slot(6, (0, 1, 2), 3), 1: Slot(6, (0, 1, 2, 3), 3), 2: Slot(6, (0, 3), 2)}
+    slots = {
+        0: VectorSlot(6, (0, 1, 2), 3),
+        1: VectorSlot(6, (0, 1, 2, 3), 3),
+        2: VectorSlot(6, (0, 3), 2),
+    }
     session = InMemory(parameters(5, 3), slots, {2: leaving})
     vectors = vectors_for(slots, 20)
     found = session.run(vectors)
@@ -145,7 +151,7 @@ def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
 
 
 def test_members_that_leave_after_contributing_still_count():
-    leaves = {0: Step.UNMASK, 2: Step.UNMASK}
+    leaves = {0: MessageKind.UNMASK, 2: MessageKind.UNMASK}
     vectors = vectors_for(THREE_SLOTS, 20)
     found = InMemory(parameters(5, 3), THREE_SLOTS, leaves).run(vectors)
     assert_sums(found, expected(THREE_SLOTS, vectors, range(5), 20))
@@ -153,7 +159,7 @@ def test_members_that_leave_after_contributing_still_count():
 
 def test_any_threshold_of_answers_opens_the_same_sums():
     vectors = vectors_for(THREE_SLOTS, 20)
-    session = InMemory(parameters(5, 3), THREE_SLOTS, {3: Step.CONTRIBUTION})
+    session = InMemory(parameters(5, 3), THREE_SLOTS, {3: MessageKind.CONTRIBUTION})
     answers = session.unmask(vectors)
     wanted = expected(THREE_SLOTS, vectors, {0, 1, 2, 4}, 20)
     for chosen in (answers[:3], answers[1:], answers[::-1]):
@@ -208,12 +214,12 @@ def test_bad_parameters_are_refused(members, threshold, bits, session):
 @pytest.mark.parametrize(
     "slots",
     [
-        {0: Slot(0, (0, 1), 1)},
-        {0: Slot(3, (0, 9), 1)},
-        {0: Slot(3, (1, 0), 1)},
-        {0: Slot(3, (0, 1), 0)},
-        {-1: Slot(3, (0, 1), 1)},
-        {2**32: Slot(3, (0, 1), 1)},
+        {0: VectorSlot(0, (0, 1), 1)},
+        {0: VectorSlot(3, (0, 9), 1)},
+        {0: VectorSlot(3, (1, 0), 1)},
+        {0: VectorSlot(3, (0, 1), 0)},
+        {-1: VectorSlot(3, (0, 1), 1)},
+        {2**32: VectorSlot(3, (0, 1), 1)},
     ],
 )
 def test_bad_slots_are_refused_by_both_roles(slots):
@@ -238,7 +244,7 @@ def test_bad_slots_are_refused_by_both_roles(slots):
     ],
 )
 def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own):
-    session = InMemory(parameters(3, 2), {0: Slot(3, (0, 1, 2), 1)})
+    session = InMemory(parameters(3, 2), {0: VectorSlot(3, (0, 1, 2), 1)})
     session.share()
     with pytest.raises(EncodingOverflow):
         session.members[0].contribute(session.inboxes[0], own)
@@ -256,23 +262,23 @@ def test_a_stranger_cannot_be_a_contributor():
 # Refusals: messages
 
 
-SLOTS = {0: Slot(8, (0, 1, 2, 3, 4), 2), 1: Slot(8, (1, 3), 1)}
+SLOTS = {0: VectorSlot(8, (0, 1, 2, 3, 4), 2), 1: VectorSlot(8, (1, 3), 1)}
 VECTORS = vectors_for(SLOTS, 20)
 
 
 def answers_at(step):
     """Return the server before a step, that step's good messages, and how it takes them."""
     session = InMemory(parameters(5, 3), SLOTS)
-    if step == Step.ADVERTISE:
+    if step == MessageKind.ADVERTISE:
         messages = [member.advertise() for member in session.members.values()]
         return session.server.roster, messages
     session.advertise()
     messages = [m.share_keys(session.roster, SLOTS) for m in session.members.values()]
-    if step == Step.SHARES:
+    if step == MessageKind.SHARES:
         return lambda sent: session.server.inboxes(sent, SLOTS), messages
     inboxes = session.server.inboxes(messages, SLOTS)
     messages = [m.contribute(inboxes[n], VECTORS[n]) for n, m in session.members.items()]
-    if step == Step.CONTRIBUTION:
+    if step == MessageKind.CONTRIBUTION:
         return session.server.survivors, messages
     survivors = session.server.survivors(messages)
     return session.server.sums, [m.unmask(survivors) for m in session.members.values()]
@@ -332,7 +338,7 @@ def test_the_server_names_the_shortage(step):
 
 
 def test_a_member_that_did_not_share_cannot_contribute():
-    session = InMemory(parameters(5, 3), SLOTS, {0: Step.SHARES})
+    session = InMemory(parameters(5, 3), SLOTS, {0: MessageKind.SHARES})
     session.share()
     late = InMemory(parameters(5, 3), SLOTS)
     late.share()
@@ -351,7 +357,7 @@ def test_messages_of_another_session_are_refused():
 def test_members_who_were_told_other_slots_cannot_work_together():
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
-    weaker = {**SLOTS, 0: Slot(8, (0, 1, 2, 3, 4), 1)}
+    weaker = {**SLOTS, 0: VectorSlot(8, (0, 1, 2, 3, 4), 1)}
     message = session.members[0].share_keys(session.roster, weaker)
     with pytest.raises(ProtocolViolation, match="slot table"):
         session.server.inboxes([message], SLOTS)
@@ -368,7 +374,7 @@ def test_altered_shares_are_refused_by_name():
 
 
 def test_a_wrong_mask_key_is_noticed():
-    session = InMemory(parameters(5, 3), SLOTS, {4: Step.CONTRIBUTION})
+    session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.CONTRIBUTION})
     answers = session.unmask(VECTORS)
     wrong = bytearray(answers[0])
     wrong[-16] ^= 1  # the share of member 4's mask key comes last
@@ -411,7 +417,7 @@ def test_an_unusable_key_is_refused_by_name():
         session.members[0].share_keys(bad, SLOTS_OF_THREE)
 
 
-SLOTS_OF_THREE = {0: Slot(4, (0, 1, 2), 2)}
+SLOTS_OF_THREE = {0: VectorSlot(4, (0, 1, 2), 2)}
 
 
 @pytest.mark.parametrize(
@@ -473,7 +479,7 @@ def test_too_short_a_list_of_survivors_is_refused():
 
 
 def test_someone_who_did_not_share_cannot_survive():
-    session = InMemory(parameters(5, 3), SLOTS, {4: Step.SHARES})
+    session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.SHARES})
     session.contribute(VECTORS)
     with pytest.raises(ProtocolViolation):
         session.members[0].unmask(survivors_message(session, [0, 1, 2, 3, 4]))
@@ -514,7 +520,7 @@ def test_a_contributor_is_neither_shown_nor_serialised():
 
 
 def test_a_million_cells_of_ten_members_take_well_under_a_second_each():
-    slots = {0: Slot(10**6, tuple(range(10)), 6)}
+    slots = {0: VectorSlot(10**6, tuple(range(10)), 6)}
     session = InMemory(parameters(10, 6), slots)
     session.share()
     values = {0: np.ones(10**6, np.uint64)}

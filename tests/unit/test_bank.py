@@ -11,11 +11,13 @@ import pytest
 from mpc import bank as bank_module
 from mpc.access import AccessStructure
 from mpc.bank import NoiseBank
+from mpc.channel import Step
 from mpc.errors import MpcError
+from mpc.in_memory import run_parties, start_sessions
 from mpc.job import RingParameters, SecureJob, make_noise
-from mpc.noise import JointNoise
+from mpc.noise import JointNoise, NoiseKind
 from mpc.sharing import reshare, ring
-from tests.memory_parties import deal, reveal, run_parties, start_sessions
+from tests.memory_parties import deal, reveal
 
 CELLS = ring(20)
 WIDE = ring(64)
@@ -197,13 +199,14 @@ def test_the_end_stops_what_is_being_made(n_steps):
         bank.wipe()
         for _ in range(5):
             await asyncio.sleep(0)
-        with session.step("test", "still-alive") as channel:
+        with session.step(Step.CHECK, "still-alive") as channel:
             await channel.exchange(dict.fromkeys(session.peers, b"x"), session.peers)
 
     async def main():
         sessions = await start_sessions(3, 1)
+        tasks = asyncio.all_tasks()
         await asyncio.gather(*(program(session) for session in sessions))
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == tasks
 
     asyncio.run(main())
 
@@ -302,7 +305,7 @@ def test_a_job_wipes_its_bank():
     shares = deal(access, ring(parameters.ring_bits), np.arange(6))
 
     async def program(session):
-        job = SecureJob(session, parameters, make_noise("joint", access))
+        job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4, 2])
         await job.measure("m", [0], Fraction(9))
         _, bank = job._loaded

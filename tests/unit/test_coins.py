@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.coins import (
     GROUP_BITS,
     N_DIGITS,
@@ -13,14 +14,14 @@ from mpc.coins import (
     WORD,
     below_thresholds,
     biased_coins,
-    constant_planes,
     digit_indicators,
     random_share,
 )
 from mpc.gaussian import thresholds
+from mpc.in_memory import run_parties
 from mpc.keystream import Keystream
 from mpc.sharing import ring
-from tests.memory_parties import deal, reveal, run_parties
+from tests.memory_parties import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 TOP = (1 << TABLE_BITS) - 1
@@ -28,7 +29,7 @@ TOP = (1 << TABLE_BITS) - 1
 
 def run(mt, step):
     async def program(session):
-        with session.step("test", "coins") as channel:
+        with session.step(Step.CHECK, "coins") as channel:
             return await step(channel)
 
     return run_parties(*mt, program)
@@ -158,20 +159,14 @@ def test_random_shares_are_fresh_and_nobody_holds_all_components(mt):
     assert len(distinct) == 3 * len(access.sets)
 
 
-def test_constant_planes():
-    planes = constant_planes(0b1011, 5, 2)
-    ones = np.uint64(2**64 - 1)
-    assert planes.tolist() == [[ones, ones], [ones, ones], [0, 0], [ones, ones], [0, 0]]
-
-
 def test_cost_of_a_threshold_table():
     """Rounds and bytes as documented: 209 ANDs per value and 11 to 34 per threshold."""
     table, n_words = thresholds(Fraction(11)), 640
 
     async def program(session):
-        with session.step("test", "cost") as channel:
+        with session.step(Step.CHECK, "cost") as channel:
             await below_thresholds(channel, table, n_words)
-        return session.statistics["test"]
+        return session.statistics[Step.CHECK]
 
     for cost in run_parties(3, 1, program):
         assert cost.rounds <= 9

@@ -283,7 +283,7 @@ def test_the_cost_of_summed_noise_is_below_what_is_claimed():
     tau = 10 * 2**16 * math.exp(-(math.pi**2) * MIN_GRID_SIGMA2)
     assert tau / 4 < float(costs.measure_slack)
     # the least variance that is asked for leaves every holder's part as wide as the bound needs
-    assert costs.min_sigma2 * 4**GRID_BITS / 2**16 == MIN_GRID_SIGMA2
+    assert costs.sigma2_min * 4**GRID_BITS / 2**16 == MIN_GRID_SIGMA2
 
 
 def question():

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.coins import TABLE_BITS, WORD
 from mpc.errors import MpcError
 from mpc.gaussian import (
@@ -33,9 +34,10 @@ from mpc.gaussian import (
     thresholds,
     variance,
 )
+from mpc.in_memory import run_parties
 from mpc.noise import JointNoise
 from mpc.sharing import ring
-from tests.memory_parties import deal, reveal, run_parties
+from tests.memory_parties import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 AWKWARD = [
@@ -277,7 +279,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeyp
     monkeypatch.setattr("mpc.gaussian.random_share", dealt)
 
     async def program(session):
-        with session.step("test", "gaussian") as channel:
+        with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(20), n, sigma2)
 
     opened = reveal(run_parties(*mt, program)).astype(np.int64)
@@ -295,7 +297,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeyp
 @pytest.mark.parametrize("n", [1, 63, 64, 65, CHUNK_SAMPLES, CHUNK_SAMPLES + 1])
 def test_any_number_of_samples(n):
     async def program(session):
-        with session.step("test", "gaussian") as channel:
+        with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(16), n, Fraction(9))
 
     opened = reveal(run_parties(3, 1, program)).astype(np.int64)

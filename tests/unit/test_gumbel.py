@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.coins import WORD
 from mpc.errors import MpcError
 from mpc.gumbel import (
@@ -36,9 +37,10 @@ from mpc.gumbel import (
     sample_gumbel_shares,
     secant_table,
 )
+from mpc.in_memory import run_parties
 from mpc.noise import JointNoise
 from mpc.sharing import ring
-from tests.memory_parties import deal, reveal, run_parties
+from tests.memory_parties import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
@@ -96,7 +98,7 @@ def open_gumbels(monkeypatch, mt, numbers):
 
 def sampled(mt, n):
     async def program(session):
-        with session.step("test", "gumbel") as channel:
+        with session.step(Step.CHECK, "gumbel") as channel:
             return await sample_gumbel_shares(channel, ring(64), n, FRACTION_BITS)
 
     return reveal(run_parties(*mt, program)).astype(np.int64)

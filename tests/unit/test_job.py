@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from mpc.access import AccessStructure
 from mpc.errors import EncodingOverflow, MpcError
+from mpc.in_memory import run_parties
 from mpc.job import RingParameters, SecureJob, check_measurable, make_noise
+from mpc.noise import NoiseKind
 from mpc.selection import MAX_SCORE_BITS, score_bits
 from mpc.sharing import ring
-from tests.memory_parties import deal, run_parties
+from tests.memory_parties import deal
 
 ACCESS = AccessStructure(3, 1)
 
@@ -40,7 +42,7 @@ def test_a_ring_above_32_bits_is_refused():
 
 
 def test_noise_that_could_wrap_is_refused():
-    noise = make_noise("dealers", ACCESS)
+    noise = make_noise(NoiseKind.DEALERS, ACCESS)
     parameters = RingParameters.choose(1000, 1000, noise.gaussian_bound(Fraction(10_000)))
     check_measurable(parameters, noise, Fraction(10_000))
     with pytest.raises(EncodingOverflow, match="may wrap"):
@@ -68,11 +70,6 @@ def test_scores_above_62_bits_are_refused():
         score_bits([2**45], [0], 1 << 18, 0)
 
 
-def test_an_unknown_noise_is_refused():
-    with pytest.raises(MpcError, match="is unknown"):
-        make_noise("none", ACCESS)
-
-
 class Zeros:
     """Noise of a known value."""
 
@@ -88,7 +85,7 @@ def run_job(request, cells=(1, 2, 5), sizes=(2, 1)):
     shares = deal(ACCESS, ring(parameters.ring_bits), np.array(cells))
 
     async def program(session):
-        job = SecureJob(session, parameters, make_noise("dealers", ACCESS, sampler=Zeros()))
+        job = SecureJob(session, parameters, make_noise(NoiseKind.DEALERS, ACCESS, sampler=Zeros()))
         await job.load(shares[session.pid], sizes)
         return await request(job)
 
@@ -111,7 +108,7 @@ def test_model_counts_outside_their_bits_are_refused(model):
         run_job(lambda job: job.select("s", [0, 1], request, [1, 1], [0, 0]))
 
 
-@pytest.mark.parametrize("kind", ["dealers", "joint"])
+@pytest.mark.parametrize("kind", NoiseKind)
 def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind):
     parameters = RingParameters.choose(1000, 1000, 5000)
     tables = [np.array([0, 0]), np.array([900, 0])]
@@ -137,7 +134,9 @@ def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind):
 
 def test_a_job_without_cells_refuses():
     async def program(session):
-        job = SecureJob(session, RingParameters.choose(10, 10, 400), make_noise("dealers", ACCESS))
+        job = SecureJob(
+            session, RingParameters.choose(10, 10, 400), make_noise(NoiseKind.DEALERS, ACCESS)
+        )
         with pytest.raises(MpcError, match="no cells yet"):
             await job.measure("m", [0], Fraction(9))
         with pytest.raises(MpcError, match="no cells yet"):

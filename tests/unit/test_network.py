@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
+from mpc.in_memory import connect_in_memory
 from mpc.network import Network, PeerLink
 from mpc.wire import HEADER, Kind
-from tests.memory_parties import connect_in_memory
 
 
 def run(program):

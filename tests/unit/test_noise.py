@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.errors import MpcError
+from mpc.in_memory import run_parties
 from mpc.noise import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dealer_costs
 from mpc.sampling import GUMBEL_RANGE, PER_SAMPLE_DELTA, gaussian_bound
 from mpc.sharing import ring
-from tests.memory_parties import reveal, run_parties
+from tests.memory_parties import reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 
@@ -40,7 +42,7 @@ def dealt(mt, request):
 
     async def program(session):
         noise = DealerNoise(access, 24, samplers[session.pid])
-        with session.step("test", "noise") as channel:
+        with session.step(Step.CHECK, "noise") as channel:
             return await request(noise, channel)
 
     return reveal(run_parties(*mt, program)), samplers
@@ -66,8 +68,8 @@ def test_t_plus_one_parties_deal_a_gumbel(mt):
 
 def test_too_small_a_variance_is_refused():
     noise = DealerNoise(AccessStructure(5, 2), 24)
-    assert noise.costs.min_sigma2 == 3 * MIN_DEALER_SIGMA2
-    request = noise.gaussian(None, ring(20), 1, noise.costs.min_sigma2 - Fraction(1, 10**9))
+    assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
+    request = noise.gaussian(None, ring(20), 1, noise.costs.sigma2_min - Fraction(1, 10**9))
     with pytest.raises(MpcError, match="no proved bound"):
         asyncio.run(request)
 
@@ -79,7 +81,7 @@ def test_public_costs(mt):
     costs, noise = dealer_costs(access, 24), DealerNoise(access, 24)
     assert costs.variance_factor == Fraction(m, m - t)
     assert costs.measure_delta == (m - t) * PER_SAMPLE_DELTA
-    assert costs.gumbel_scale == math.sqrt(t + 1)
+    assert costs.select_scale == math.sqrt(t + 1)
     assert noise.gaussian_bound(Fraction(90)) == m * gaussian_bound(Fraction(90, m - t))
     assert noise.gumbel_bound(24) == (t + 1) * GUMBEL_RANGE * 2**24
 

@@ -12,14 +12,14 @@ from aim_core.workload import parse_workload
 from mpc.access import AccessStructure
 from mpc.errors import PeerLost, ProtocolViolation
 from mpc.job import noise_costs
-from mpc.noise import NoiseCosts
+from mpc.noise import NoiseCosts, NoiseKind
 from parties.errors import ConfigError, JobFailed, RequestConflict
 from parties.failures import exit_code, from_body, http_status, to_body
 from parties.mechanism import Draws, PlaintextNoise, budget, noise_terms, run_budget
 from parties.run_options import RunOptions, check_options, prepare
 
-DEALT = noise_costs("dealers", AccessStructure(3, 1))
-JOINT = noise_costs("joint", AccessStructure(3, 1))
+DEALT = noise_costs(NoiseKind.DEALERS, AccessStructure(3, 1))
+JOINT = noise_costs(NoiseKind.JOINT, AccessStructure(3, 1))
 
 
 @pytest.mark.parametrize("costs", [DEALT, JOINT], ids=["dealers", "joint"])
@@ -60,7 +60,7 @@ def test_dealt_noise_costs_half_as_much_variance_again() -> None:
     assert noise.variance_factor == Fraction(3, 2)
     assert noise.measure_rho(Fraction(100)) >= Fraction(1, 200)
     with pytest.raises(MechanismError, match="at least"):
-        noise.measure_rho(DEALT.min_sigma2 / 2)
+        noise.measure_rho(DEALT.sigma2_min / 2)
 
 
 @pytest.mark.parametrize(("source", "factor"), [((1, 1, 1), 1.0), ((3, 2, 2), 1.5)])

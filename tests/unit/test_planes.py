@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mpc.planes import (
+    constant_planes,
     from_planes,
     pad_values,
     plane_to_values,
@@ -54,3 +55,11 @@ def test_padding():
 @pytest.mark.parametrize(("bits", "size"), [(1, 1), (8, 1), (9, 2), (17, 4), (33, 8), (64, 8)])
 def test_word_sizes(bits, size):
     assert word_dtype(bits).itemsize == size
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_planes_of_a_constant_have_its_bits(width: int) -> None:
+    planes = constant_planes(0b1011, 5, 2, f"u{width // 8}")
+    ones = 2**width - 1
+    assert planes.dtype.itemsize == width // 8
+    assert planes.tolist() == [[ones, ones], [ones, ones], [0, 0], [ones, ones], [0, 0]]

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from mpc.access import AccessStructure
+from mpc.channel import Step
 from mpc.errors import MpcError, ProtocolViolation
+from mpc.in_memory import connect_in_memory, run_parties, start_sessions
 from mpc.session import KEY_BYTES, Session
 from mpc.sharing import reshare, ring
-from mpc.wire import Kind
-from tests.memory_parties import connect_in_memory, deal, run_parties, start_sessions
+from mpc.wire import HEADER, Kind
+from tests.memory_parties import deal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2), (7, 3)]
 
@@ -42,13 +44,13 @@ def test_keys_depend_on_the_binding_and_are_fresh():
     assert len(set(drawn)) == 3
 
 
-def test_keys_are_salted_with_the_binding(monkeypatch):
-    monkeypatch.setattr("mpc.session.secrets.token_bytes", bytes)
-
+def test_keys_are_salted_with_the_binding():
     async def keys(binding):
         networks = connect_in_memory(3)
         access = AccessStructure(3, 1)
-        started = await asyncio.gather(*(Session.start(n, access, binding) for n in networks))
+        started = await asyncio.gather(
+            *(Session.start(n, access, binding, bytes) for n in networks)
+        )
         return started[0].keys
 
     first, second = asyncio.run(keys(b"a")), asyncio.run(keys(b"b"))
@@ -68,11 +70,11 @@ def test_keys_of_a_wrong_length_are_refused(n_bytes):
 
 def test_a_step_label_is_used_once():
     async def program(session):
-        with session.step("a", "1"):
+        with session.step(Step.SCORE, "1"):
             pass
-        with session.step("b", "1"):
+        with session.step(Step.SELECT, "1"):
             pass
-        with pytest.raises(MpcError, match="was run before"), session.step("a", "1"):
+        with pytest.raises(MpcError, match="was run before"), session.step(Step.SCORE, "1"):
             pass
 
     run_parties(3, 1, program)
@@ -81,8 +83,8 @@ def test_a_step_label_is_used_once():
 def test_no_two_streams_of_a_session_are_equal():
     async def program(session):
         drawn = []
-        for kind, label in (("a", "1"), ("a", "2"), ("b", "1")):
-            with session.step(kind, label) as channel:
+        for step, label in ((Step.SCORE, "1"), (Step.SCORE, "2"), (Step.SELECT, "1")):
+            with session.step(step, label) as channel:
                 for piece in [channel, *channel.fork(2), *channel.fork(2)]:
                     for purpose in ("reshare", "split"):
                         for component in session.access.held[session.pid]:
@@ -97,7 +99,7 @@ def test_no_two_streams_of_a_session_are_equal():
 
 def test_a_channel_goes_on_in_its_stream():
     async def program(session):
-        with session.step("a", "1") as channel:
+        with session.step(Step.SCORE, "1") as channel:
             component = session.access.held[session.pid][0]
             first = channel.stream("reshare", component, 0).read(16)
             return first != channel.stream("reshare", component, 0).read(16)
@@ -109,14 +111,15 @@ def test_masks_of_successive_messages_differ():
     frames = []
 
     async def program(session):
-        with session.step("a", "1") as channel:
+        with session.step(Step.SCORE, "1") as channel:
             for _ in range(3):
                 own = np.zeros(4, np.uint32)
                 await reshare(channel, ring(32), (4,), own, range(3))
 
-    def observe(sender, receiver, kind, payload):
-        if len(payload) == 16:
-            frames.append(payload)
+    def observe(sender, receiver, frame):
+        if len(frame) == HEADER.size + 16:
+            frames.append(frame[HEADER.size :])
+        return frame
 
     run_parties(3, 1, program, observe)
     assert len(frames) == 9
@@ -125,14 +128,14 @@ def test_masks_of_successive_messages_differ():
 
 def test_statistics_count_rounds_along_the_deepest_fork():
     async def program(session):
-        with session.step("a", "1") as channel:
+        with session.step(Step.SCORE, "1") as channel:
             pieces = channel.fork(2)
             for piece, n_rounds in zip(pieces, (1, 3), strict=True):
                 for _ in range(n_rounds):
                     await piece.exchange(dict.fromkeys(session.peers, b"12"), session.peers)
             channel.join(pieces)
             await channel.exchange({}, [])
-        return session.statistics["a"]
+        return session.statistics[Step.SCORE]
 
     for statistics in run_parties(3, 1, program):
         assert (statistics.runs, statistics.rounds) == (1, 4)
