@@ -20,10 +20,10 @@ from aim_core.errors import AimError, BudgetExceeded
 from parties.audit_files import Account, TranscriptFile
 from parties.audit_findings import Findings
 from parties.engine import manifest_noise
+from parties.environment import environment
 from parties.errors import ConfigError
 from parties.estimator import aim_settings
 from parties.manifest import Manifest, PublicInputs
-from parties.mechanism import environment
 from parties.transcript import counts_digest, values_digest
 from parties.transcript_entries import Drive, Measure, Measured, Result, Select, Selected
 
@@ -64,7 +64,7 @@ class _Report:
 
     def __init__(self, drive: Drive | None, findings: Findings) -> None:
         self._findings = findings
-        here = environment()
+        here = environment("numpy" if drive is None else drive.estimator)
         there = None if drive is None else drive.environment
         self._hint = ""
         if there is None:
