@@ -80,7 +80,7 @@ def _drive(
             aim_settings(manifest, len(holders)),
             inputs.workload,
             manifest_noise(manifest),
-            estimator_name=config.estimator,
+            fitter_name=config.estimator,
             oracle=oracle,
             n_rows=config.rows,
             sample_seed=config.sample_seed,

@@ -37,7 +37,7 @@ from parties.events import (
 )
 from parties.messages import FinishAnswer
 from parties.run_facts import MechanismFacts, RoundFacts
-from parties.stopwatch import Stopwatch, TimedEstimator, TimedOracle
+from parties.stopwatch import Stopwatch, TimedFitter, TimedOracle
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def run_mechanism(
     workload: Workload,
     noise: Noise,
     *,
-    estimator_name: str,
+    fitter_name: str,
     oracle: Oracle,
     n_rows: int | None,
     sample_seed: int,
@@ -176,12 +176,12 @@ def run_mechanism(
     from aim_core.estimator import make_estimator  # loads jax only when asked to
 
     watch = Stopwatch()
-    estimator = TimedEstimator(make_estimator(estimator_name), watch)
+    fitter = TimedFitter(make_estimator(fitter_name), watch)
 
     def observe(request: Request, answer: Answer) -> None:
         emit(_event(request, answer, settings.rho))
 
-    result = drive(aim(settings, workload, noise, estimator), TimedOracle(oracle, watch), observe)
+    result = drive(aim(settings, workload, noise, fitter), TimedOracle(oracle, watch), observe)
     emit(SamplingBegun())
     rows = n_rows if n_rows is not None else max(1, round(result.model.total))
     with watch.running("sample"):

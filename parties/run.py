@@ -81,7 +81,7 @@ def _run_in_the_clear(prepared: Prepared, progress: RunProgress) -> Outcome:
         prepared.settings,
         prepared.inputs.workload,
         prepared.noise,
-        estimator_name=options.estimator,
+        fitter_name=options.estimator,
         oracle=_plaintext_oracle(prepared),
         n_rows=options.rows,
         sample_seed=prepared.seed,

@@ -27,8 +27,8 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
 
 
-class TimedEstimator:
-    """An estimator that notes the time of its fits under "fit"."""
+class TimedFitter:
+    """A fitter that notes the time of its fits under "fit"."""
 
     def __init__(self, inner: Estimator, watch: Stopwatch) -> None:
         self._inner, self._watch = inner, watch
