@@ -11,14 +11,14 @@ import numpy as np
 
 from aim_core.aim import Noise
 from aim_core.domain import Clique
-from aim_core.marginals import project, smallest_superset
+from aim_core.marginals import Counts, project, smallest_superset
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
 from mpc.input_check import inputs_are_valid
 from mpc.job import RingParameters, SecureJob, make_noise, noise_costs
 from mpc.noise import NoiseSource
 from mpc.session import Session
-from mpc.sharing import Share
+from mpc.sharing import Array, Share
 from mpc.upload import UploadFormat
 from parties.errors import ConfigError, InputsRefused
 from parties.manifest import Manifest, PublicInputs, parse_fraction
@@ -159,7 +159,7 @@ class MpcEngine:
         self,
         label: str,
         candidates: Sequence[int],
-        model_counts: Sequence[np.ndarray],
+        model_counts: Sequence[Counts],
         multipliers: Sequence[int],
         biases: Sequence[int],
     ) -> int:
@@ -168,7 +168,7 @@ class MpcEngine:
 
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
+    ) -> list[Counts]:
         """Return the candidates' noisy marginals, int64 flat."""
         return list(await self._job.measure(label, candidates, sigma2))
 
@@ -218,7 +218,7 @@ def _consistency(cells: Share, inputs: PublicInputs) -> Share:
     spans = _maximal_spans(inputs)
     everywhere: Clique = ()
 
-    def differences(component: np.ndarray) -> np.ndarray:
+    def differences(component: Array) -> Array:
         parts = [np.zeros(1, component.dtype)]
         for clique in (everywhere, *inputs.candidates):
             sources = [source for source in spans if set(clique) <= set(source)]
@@ -234,7 +234,7 @@ def _consistency(cells: Share, inputs: PublicInputs) -> Share:
     return Share(cells.algebra, shape, cells.support, changed)
 
 
-def candidate_cells(maximal: np.ndarray, inputs: PublicInputs) -> np.ndarray:
+def candidate_cells(maximal: Array, inputs: PublicInputs) -> Array:
     """Project joined maximal marginals to all candidates, joined in the closure's order.
 
     Linear over the ring of the dtype, so a component of shares maps to one of shares.

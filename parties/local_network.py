@@ -1,6 +1,7 @@
 """One job on this machine: compute parties, holders and estimator as processes on loopback."""
 
 import datetime as dt
+import queue
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from parties.certificates import Identity, make_identity
 from parties.config import EstimatorConfig, HolderMember, HoldersConfig, PartyConfig
 from parties.errors import JobFailed
 from parties.estimator import CODES_FILE, MODEL_FILE, RESULTS_FILE
-from parties.events import Emit, UploadsSent
+from parties.events import Emit, Event, UploadsSent
 from parties.manifest import Frozen, Manifest, Member, PartyEntry, save_manifest
 from parties.manifest_draft import Members, build_manifest
 from parties.mechanism import Outcome
@@ -22,6 +23,9 @@ from parties.run_options import Prepared
 
 _LIFETIME = dt.timedelta(days=30)
 """How long a run's manifest is good for: far longer than any run."""
+
+_READ_SECONDS = 10.0
+"""How long it may take to read what a process has said before its end."""
 
 
 class LocalNetwork:
@@ -148,8 +152,11 @@ def _member(identity: Identity) -> Member:
 
 
 def _upload_bytes(holders: Child) -> dict[str, int]:
-    """Return what each holder has sent, as their process says at its end."""
-    event = holders.events.get(timeout=1)
+    """Return what each holder has sent, as their process, which has ended, says."""
+    try:
+        event: Event | None = holders.events.get(timeout=_READ_SECONDS)
+    except queue.Empty:
+        event = None
     if not isinstance(event, UploadsSent):
-        raise JobFailed(f"the holders ended with {event.event} and not with what they sent")
+        raise JobFailed("the holders have ended without saying what they sent")
     return event.upload_bytes

@@ -13,8 +13,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from aim_core.domain import Clique
+from aim_core.estimation_types import FloatArray
 from aim_core.evaluation import WorkloadErrors
 from aim_core.marginals import project, smallest_superset
 from parties.mechanism import Outcome
@@ -78,7 +80,7 @@ def _worst(errors: WorkloadErrors) -> list[tuple[Clique, float]]:
     return sorted(errors.tv.items(), key=lambda item: -item[1])[:_N_WORST]
 
 
-def _one_way_plot(prepared: Prepared, codes: np.ndarray) -> Markup:
+def _one_way_plot(prepared: Prepared, codes: NDArray[np.int64]) -> Markup:
     domain = prepared.inputs.domain
     covered = [name for name in domain.attributes if any(name in c for c in prepared.real)]
     n_columns = min(3, len(covered))
@@ -94,10 +96,10 @@ def _one_way_plot(prepared: Prepared, codes: np.ndarray) -> Markup:
     for spare in axes[len(covered) :]:
         spare.set_axis_off()
     axes[0].legend(fontsize=8)
-    return _svg(figure, "Shares of each code per attribute, real table against synthetic table")
+    return _svg(figure, "Proportion of each code per attribute, real table against synthetic table")
 
 
-def _one_way(axes: Axes, name: str, real: np.ndarray, synthetic: np.ndarray) -> None:
+def _one_way(axes: Axes, name: str, real: FloatArray, synthetic: FloatArray) -> None:
     places = np.arange(len(real))
     if len(real) <= _MAX_BARS:
         axes.bar(places - 0.2, real, 0.4, color=REAL, label="real")
