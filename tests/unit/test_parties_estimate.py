@@ -23,7 +23,6 @@ from parties.estimate import Estimate, Link, estimate
 from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
 from parties.policy_rehearsal import made_up_codes
 from parties.rehearsal import Cost, rehearse, shrunk
-from parties.run_facts import RunFacts
 from parties.trial_run import try_out
 
 DATA = Path(
@@ -68,13 +67,13 @@ def test_exact_figures_are_what_the_run_sent(run: FinishedRun, found: Estimate) 
         assert figures[step].basis == "exact"
         assert figures[step].n_bytes == pytest.approx(measured[step][0], abs=1)
         assert figures[step].rounds == measured[step][1]
-    facts = RunFacts.model_validate_json((run.out / "run.json").read_bytes())
-    assert set(facts.upload_bytes.values()) == {found.upload_bytes_per_holder}
-    assert found.rho_budget == facts.rho_budget
-    assert found.delta_reserved == pytest.approx(facts.delta_reserved)
-    assert found.sigma_first == pytest.approx(facts.sigmas[0])
+    summary = json.loads((run.out / "run.json").read_text())
+    assert set(summary["upload_bytes"].values()) == {found.upload_bytes_per_holder}
+    assert found.rho_budget == summary["rho_budget"]
+    assert found.delta_reserved == pytest.approx(summary["delta_reserved"])
+    assert found.sigma_first == pytest.approx(summary["sigmas"][0])
     assert (found.rounds, found.rounds_most) == (2, 2)
-    assert (found.cells, found.candidates) == (facts.cells, facts.candidates)
+    assert (found.cells, found.candidates) == (summary["cells"], summary["candidates"])
     assert (found.holders, found.manifest) == (3, load_manifest(run.out / "manifest.json").digest)
 
 
@@ -84,14 +83,14 @@ def test_estimates_are_near_what_the_run_sent(run: FinishedRun, found: Estimate)
     for step in ("score", "select"):
         assert figures[step].n_bytes == pytest.approx(measured[step][0], rel=0.3)
         assert figures[step].rounds == pytest.approx(measured[step][1], rel=0.1)
-    facts = RunFacts.model_validate_json((run.out / "run.json").read_bytes())
-    whole = sum(facts.bytes_sent) / 3
+    summary = json.loads((run.out / "run.json").read_text())
+    whole = sum(summary["bytes_sent"]) / 3
     assert found.bytes_sent_per_party == pytest.approx(whole, rel=0.3)
     most = figures["score"].most_bytes
     assert most is not None
     assert most >= max(figures["score"].n_bytes, measured["score"][0])
     assert sum(step.rho for step in found.steps) == pytest.approx(found.rho_budget)
-    memory = max(facts.peak_rss_mb)
+    memory = max(summary["peak_rss_mb"])
     assert found.memory_mb_per_party == pytest.approx(memory, rel=0.3)
 
 
