@@ -22,10 +22,10 @@ from aim_core.requests import Answer, Lost, Request, Select
 from parties.audit_files import Account, TranscriptFile
 from parties.audit_findings import Findings
 from parties.engine import manifest_noise
+from parties.environment import environment
 from parties.errors import ConfigError
 from parties.estimator import aim_settings
 from parties.manifest import Manifest, PublicInputs
-from parties.mechanism import environment
 from parties.transcript import counts_digest, values_digest
 from parties.transcript_entries import (
     DriveLine,
@@ -73,7 +73,7 @@ class _Report:
 
     def __init__(self, drive: DriveLine | None, findings: Findings) -> None:
         self._findings = findings
-        here = environment()
+        here = environment("numpy" if drive is None else drive.estimator)
         there = None if drive is None else drive.environment
         self._hint = ""
         if there is None:

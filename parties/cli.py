@@ -9,7 +9,7 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 # Before numpy is imported, which reads them once: all roles share the cores of this machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -23,6 +23,9 @@ from parties.cli_compare import app as comparisons
 from parties.cli_roles import app as roles
 from parties.cli_sites import app as sites
 from parties.errors import ConfigError
+
+if TYPE_CHECKING:
+    from parties.run_facts import RunFacts
 
 app = typer.Typer(
     name="distaim",
@@ -159,15 +162,15 @@ def main() -> None:
     app()
 
 
-def _print_summary(summary: dict[str, Any], out: Path, as_json: bool) -> None:
+def _print_summary(facts: "RunFacts", out: Path, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(summary))
+        typer.echo(facts.model_dump_json())
         return
     typer.echo(
-        f"{summary['rows']:,} synthetic rows in {out / 'synthetic.csv'}\n"
+        f"{facts.rows:,} synthetic rows in {out / 'synthetic.csv'}\n"
         f"report: {out / 'report.html'}\n"
-        f"({summary['exact']['epsilon']}, {summary['exact']['delta']})-differentially private, "
-        f"rho spent {summary['rho_spent']:.6g} of {summary['rho_budget']:.6g} "
-        f"in {summary['rounds']} rounds, {summary['seconds']['total']:.1f} s\n"
-        f"mean workload error (total variation, not private): {summary['workload_error_tv']:.4f}"
+        f"({facts.exact.epsilon}, {facts.exact.delta})-differentially private, "
+        f"rho spent {facts.rho_spent:.6g} of {facts.rho_budget:.6g} "
+        f"in {facts.rounds} rounds, {facts.seconds.total:.1f} s\n"
+        f"mean workload error (total variation, not private): {facts.workload_error_tv:.4f}"
     )

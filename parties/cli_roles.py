@@ -1,11 +1,10 @@
 """Commands that play a role in a job: party, submit, job."""
 
-import json
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +14,7 @@ from parties.errors import ConfigError
 if TYPE_CHECKING:
     from parties.certificates import Identity
     from parties.config import EstimatorConfig, HoldersConfig
+    from parties.events import Event
 
 app = typer.Typer()
 
@@ -70,6 +70,7 @@ def submit_command(
 
     Interrupted or cut off, the same command goes on with the very same shares.
     """
+    from parties.events import UploadsSent
     from parties.holder import submit  # only this role needs it
 
     def share() -> None:
@@ -78,7 +79,7 @@ def submit_command(
         )
         sent = submit(settings)
         if config is not None or as_json:
-            typer.echo(json.dumps({"upload_bytes": sent}))
+            typer.echo(UploadsSent(upload_bytes=sent).model_dump_json())
             return
         for name, n_bytes in sent.items():
             typer.echo(f"{name}: all parties have this upload ({n_bytes:,} bytes); nothing more is")
@@ -116,8 +117,8 @@ def job_command(
     from parties.estimator import run_job  # only this role needs it
     from parties.progress import RunProgress
 
-    def emit(event: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(event) + "\n")
+    def emit(event: "Event") -> None:
+        sys.stdout.write(event.model_dump_json() + "\n")
         sys.stdout.flush()
 
     def drive() -> None:

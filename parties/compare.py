@@ -43,8 +43,9 @@ from parties.compare_settings import (
 )
 from parties.errors import ConfigError, JobFailed
 from parties.failures import EXIT_PEER
+from parties.local_network import LocalNetwork
+from parties.processes import terminate_as_interrupt
 from parties.progress import SweepProgress
-from parties.run import LocalNetwork, terminate_as_interrupt
 from parties.run_options import RunOptions, prepare
 
 

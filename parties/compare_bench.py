@@ -43,11 +43,11 @@ from parties.manifest_draft import ALPHA, draft_inputs
 from parties.mechanism import (
     Draws,
     Outcome,
-    PlaintextNoise,
     budget,
     noise_terms,
     run_budget,
 )
+from parties.plaintext_noise import PlaintextNoise
 
 N_PARTIES, THRESHOLD = 3, 1
 """The compute parties that DistAIM is compared with."""
@@ -305,23 +305,23 @@ def from_outcome(
     framing, about a kilobyte per party, are not counted either.
     """
     facts = outcome.facts
-    uploads = [int(sent) for sent in facts["upload_bytes"].values()]
-    joined = bench.participation(task.seed).present(len(facts["rounds"]))
-    servers = sum(step["bytes_sent"] for p in facts["parties"] for step in p["steps"].values())
+    most = max(outcome.upload_bytes.values())
+    joined = bench.participation(task.seed).present(len(facts.rounds))
+    servers = sum(step.bytes_sent for party in outcome.parties for step in party.steps.values())
     sent = Communication(
         "measured",
-        bytes_up=max(uploads) * len(joined) / bench.settings.holders,
-        max_bytes_up=max(uploads),
+        bytes_up=most * len(joined) / bench.settings.holders,
+        max_bytes_up=most,
         bytes_servers=servers,
     )
     return Finished(
         model=outcome.model,
         codes=outcome.codes,
         communication=sent,
-        sigma=facts["rounds"][0]["true_sigma"],
-        rounds=len(facts["rounds"]),
+        sigma=facts.rounds[0].true_sigma,
+        rounds=len(facts.rounds),
         rho=rho,
-        rho_spent=Fraction(facts["rho_spent_exact"]),
+        rho_spent=Fraction(facts.rho_spent_exact),
         seconds=seconds,
     )
 

@@ -12,6 +12,7 @@ from aim_core.marginals import project, smallest_superset
 from aim_core.noise_facts import Noise
 from aim_core.workload import maximal_cliques, n_cells
 from mpc.access import AccessStructure
+from mpc.arrays import Array
 from mpc.channel import Step
 from mpc.input_check import inputs_are_valid
 from mpc.job import Job, RingParameters, SecureJob, make_noise, noise_costs
@@ -196,7 +197,7 @@ def _consistency(cells: Share, inputs: PublicInputs) -> Share:
     spans = _maximal_spans(inputs)
     everywhere: Clique = ()
 
-    def differences(component: np.ndarray) -> np.ndarray:
+    def differences(component: Array) -> Array:
         parts = [np.zeros(1, component.dtype)]
         for clique in (everywhere, *inputs.candidates):
             sources = [source for source in spans if set(clique) <= set(source)]
@@ -212,7 +213,7 @@ def _consistency(cells: Share, inputs: PublicInputs) -> Share:
     return Share(cells.algebra, shape, cells.support, changed)
 
 
-def candidate_cells(maximal: np.ndarray, inputs: PublicInputs) -> np.ndarray:
+def candidate_cells(maximal: Array, inputs: PublicInputs) -> Array:
     """Project joined maximal marginals to all candidates, joined in the closure's order.
 
     Linear over the ring of the dtype, so a component of shares maps to one of shares.

@@ -4,25 +4,15 @@ All it receives are the index and the noisy marginals that the parties open, so 
 and nobody who takes it over, can hurt the privacy of the data.
 """
 
-import json
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from fractions import Fraction
-from types import TracebackType
-from typing import Any, Self, TypeVar
-
 import numpy as np
 
 from aim_core.aim_terms import AimSettings
 from aim_core.model_file import save_model
-from aim_core.requests import Lost, Measure, Select
-from mpc.errors import MpcError
 from parties.approval import load_approved_manifest
-from parties.client import PartyClient
 from parties.config import EstimatorConfig
 from parties.engine import manifest_noise
-from parties.errors import AnswersDiffer, ChargeLost, JobFailed, NotReady, PartyUnreachable
+from parties.environment import environment
+from parties.events import Emit, Notice
 from parties.manifest import (
     Manifest,
     PublicInputs,
@@ -30,33 +20,23 @@ from parties.manifest import (
     participation,
     public_inputs,
 )
-from parties.mechanism import Emit, Outcome, environment, run_mechanism
-from parties.messages import (
-    FinishAnswer,
-    FreezeRequest,
-    MeasureRequest,
-    SelectAnswer,
-    SelectRequest,
-    decode_marginals,
-    encode_counts,
-    pack,
-    parse,
-)
-from parties.recovery import may_come_back
+from parties.mechanism import Outcome, run_mechanism
+from parties.messages import FinishAnswer
+from parties.oracle import MpcOracle
+from parties.run_facts import JobFacts
 from parties.signatures import Signer
+from parties.stopwatch import Stopwatch
 from parties.transcript import Transcript, values_digest
 from parties.transcript_entries import DriveLine, FailedLine, ResultLine
-
-Reply = TypeVar("Reply")
 
 MODEL_FILE = "model.npz"
 """The fitted model among a job's results."""
 
-_RESULTS = "results.json"
-_POLL_SECONDS = 0.2
-_OUTAGE_POLL_SECONDS = 1.0
-_PATIENCE_SECONDS = 30.0
-"""How long the other parties may take to say what went wrong after one has failed."""
+CODES_FILE = "codes.npy"
+"""The synthetic table's codes among a job's results."""
+
+RESULTS_FILE = "results.json"
+"""A job's `JobFacts`; where they are, the job is done."""
 
 
 def run_job(config: EstimatorConfig, emit: Emit) -> None:
@@ -68,57 +48,62 @@ def run_job(config: EstimatorConfig, emit: Emit) -> None:
     Raises what the parties answer with, AnswersDiffer if they contradict each other, and
     PartyUnreachable for one that cannot be reached.
     """
-    if (config.out / _RESULTS).exists():
-        emit({"event": "done", "text": f"the job is done, its results are in {config.out}"})
+    if (config.out / RESULTS_FILE).exists():
+        text = f"the job is done, its results are in {config.out}"
+        emit(Notice(event="done", text=text))
         return
     manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
     config.out.mkdir(parents=True, exist_ok=True)
     transcript = Transcript(config.transcript, _first_line(manifest, config), Signer(config.key))
     try:
-        with MpcOracle(manifest, inputs, config, emit) as oracle:
-            started = time.perf_counter()
-            holders = oracle.collect()
-            collect_seconds = time.perf_counter() - started
-            outcome = run_mechanism(
-                aim_settings(manifest, len(holders)),
-                inputs.workload,
-                manifest_noise(manifest),
-                estimator_name=config.estimator,
-                oracle=oracle,
-                n_rows=config.rows,
-                sample_seed=config.sample_seed,
-                emit=emit,
-            )
-            reports = oracle.finish()
+        outcome, facts = _drive(manifest, inputs, config, emit)
         if not any(entry["event"] == "result" for entry in transcript.entries):
-            transcript.write(_last_line(config, outcome, reports))
+            transcript.write(_last_line(config, outcome, facts.parties))
     except Exception as error:
         transcript.write(FailedLine(error=type(error).__name__, text=str(error)[:2000]))
         raise
     finally:
         transcript.close()
-    seconds = {**outcome.facts["seconds"], **_step_seconds(reports), "collect": collect_seconds}
-    facts = {
-        **outcome.facts,
-        "seconds": seconds,
-        "holders": holders,
-        "parties": [report.model_dump() for report in reports],
-    }
     _write_results(config, inputs, outcome, facts)
 
 
+def _drive(
+    manifest: Manifest, inputs: PublicInputs, config: EstimatorConfig, emit: Emit
+) -> tuple[Outcome, JobFacts]:
+    """Ask the parties all that the mechanism asks; return what it and they ended with."""
+    watch = Stopwatch()
+    with MpcOracle(manifest, inputs, config, emit) as oracle:
+        with watch.running("collect"):
+            holders = oracle.collect()
+        outcome = run_mechanism(
+            aim_settings(manifest, len(holders)),
+            inputs.workload,
+            manifest_noise(manifest),
+            fitter_name=config.estimator,
+            oracle=oracle,
+            n_rows=config.rows,
+            sample_seed=config.sample_seed,
+            emit=emit,
+        )
+        parties = oracle.finish()
+    # of a step that is timed here and at the parties, the parties' seconds count
+    seconds = {**outcome.facts.seconds, **_step_seconds(parties), **watch.seconds}
+    fields = {**dict(outcome.facts), "seconds": seconds}
+    return outcome, JobFacts(**fields, holders=holders, parties=parties)
+
+
 def _write_results(
-    config: EstimatorConfig, inputs: PublicInputs, outcome: Outcome, facts: dict[str, Any]
+    config: EstimatorConfig, inputs: PublicInputs, outcome: Outcome, facts: JobFacts
 ) -> None:
-    np.save(config.out / "codes.npy", outcome.codes, allow_pickle=False)
+    np.save(config.out / CODES_FILE, outcome.codes, allow_pickle=False)
     save_model(config.out / MODEL_FILE, outcome.model)
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
         table.to_csv(config.table, index=False)
-    results = config.out / _RESULTS
+    results = config.out / RESULTS_FILE
     part = results.with_suffix(".part")
-    part.write_text(json.dumps(facts), "utf-8")
+    part.write_text(facts.model_dump_json(), "utf-8")
     part.replace(results)  # the last step: what is there is whole
 
 
@@ -127,20 +112,20 @@ def _first_line(manifest: Manifest, config: EstimatorConfig) -> DriveLine:
         manifest=manifest.digest,
         name=manifest.estimator.name,
         estimator=config.estimator,
-        environment=environment(),
+        environment=environment(config.estimator),
     )
 
 
 def _last_line(
-    config: EstimatorConfig, outcome: Outcome, reports: list[FinishAnswer]
+    config: EstimatorConfig, outcome: Outcome, parties: list[FinishAnswer]
 ) -> ResultLine:
     return ResultLine(
         rows=len(outcome.codes),
         sample_seed=config.sample_seed,
         codes=values_digest(outcome.codes),
-        rho_spent=outcome.facts["rho_spent_exact"],
-        ledger=reports[0].ledger_head,
-        transcripts=[report.transcript_head for report in reports],
+        rho_spent=outcome.facts.rho_spent_exact,
+        ledger=parties[0].ledger_head,
+        transcripts=[party.transcript_head for party in parties],
     )
 
 
@@ -159,183 +144,10 @@ def aim_settings(manifest: Manifest, n_holders: int) -> AimSettings:
     )
 
 
-class MpcOracle:
-    """Answers AIM's requests by asking all compute parties at once; their answers must agree."""
-
-    def __init__(
-        self, manifest: Manifest, inputs: PublicInputs, config: EstimatorConfig, emit: Emit
-    ) -> None:
-        self._manifest, self._config, self._inputs = manifest, config, inputs
-        self._emit = emit
-        self._place = {clique: place for place, clique in enumerate(inputs.candidates)}
-        self._clients = [
-            PartyClient(manifest, pid, config.identity, config.request_timeout)
-            for pid in range(manifest.n_parties)
-        ]
-        # requests to a party that hangs keep their threads until they time out
-        self._pool = ThreadPoolExecutor(4 * manifest.n_parties)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        for client in self._clients:
-            client.__exit__(kind, error, traceback)
-
-    def collect(self) -> list[str]:
-        """Wait for the uploads, freeze them, and return the holders that take part."""
-        uploads = self._wait_for_uploads()
-        body = FreezeRequest(uploads=uploads).to_json()
-        self._emit({"event": "freeze", "holders": len(uploads)})
-        self._ask("/v1/freeze", body)
-        return list(uploads)
-
-    def select(self, request: Select) -> int | Lost:
-        """Return the parties' choice; AnswersDiffer if they do not say the same."""
-        widths, payload = encode_counts(request.model_counts)
-        header = SelectRequest(
-            round=request.round,
-            candidates=[self._place[clique] for clique in request.candidates],
-            selection_epsilon=str(request.selection_epsilon),
-            biases=list(request.biases),
-            widths=widths,
-        )
-        body = pack(header.model_dump(), payload)
-        try:
-            answers = self._ask(f"/v1/select/{_request_id(request)}", body)
-        except ChargeLost:
-            return Lost()
-        index = parse(SelectAnswer, _same(answers, request.round)).index
-        if index >= len(request.candidates):
-            raise AnswersDiffer("the parties chose a candidate that was not asked for")
-        return index
-
-    def measure(self, request: Measure) -> list[np.ndarray] | Lost:
-        """Return the noisy marginals; AnswersDiffer if the parties do not say the same."""
-        message = MeasureRequest(
-            round=request.round,
-            candidates=[self._place[clique] for clique in request.cliques],
-            sigma2=str(Fraction(request.sigma2)),
-        )
-        body = message.to_json()
-        try:
-            answers = self._ask(f"/v1/measure/{_request_id(request)}", body)
-        except ChargeLost:
-            return Lost()
-        sizes = [self._inputs.domain.n_cells(clique) for clique in request.cliques]
-        return decode_marginals(_same(answers, request.round), sizes)
-
-    def finish(self) -> list[FinishAnswer]:
-        """End the job and return what it cost each party."""
-        reports = [parse(FinishAnswer, answer) for answer in self._ask("/v1/finish", b"{}")]
-        if len({report.ledger_head for report in reports}) != 1:
-            raise AnswersDiffer("the parties' ledgers differ; have their transcripts audited")
-        return reports
-
-    def _wait_for_uploads(self) -> dict[str, str]:
-        deadline = time.monotonic() + self._config.collect_timeout
-        n_seen = -1
-        while True:
-            statuses = self._at_all(lambda c: c.wait_ready(self._ready_seconds))
-            for status in statuses:
-                if status.state == "failed":
-                    raise JobFailed(f"compute party {status.party} has failed", party=status.party)
-                if status.inputs is not None:
-                    return dict(sorted(status.inputs.items()))  # this job was begun before
-            common = set.intersection(*(set(status.uploads.items()) for status in statuses))
-            if len(common) != n_seen:
-                n_seen = len(common)
-                holders = len(self._manifest.holders)
-                self._emit({"event": "uploads", "uploads": n_seen, "holders": holders})
-            late = time.monotonic() > deadline
-            if n_seen == len(self._manifest.holders) or (late and self._enough(n_seen)):
-                return dict(sorted(common))
-            if late:
-                raise JobFailed(
-                    f"{n_seen} holders uploaded in {self._config.collect_timeout:.0f} s, the "
-                    f"manifest asks for {self._manifest.min_holders}; extend the time or remind "
-                    "the holders"
-                )
-            time.sleep(_POLL_SECONDS)
-
-    def _enough(self, n_holders: int) -> bool:
-        return n_holders >= self._manifest.min_holders
-
-    @property
-    def _ready_seconds(self) -> float:
-        return max(self._config.connect_timeout, self._config.outage_seconds)
-
-    def _ask(self, path: str, body: bytes) -> list[bytes]:
-        """Ask all parties; while one of them is away, wait and ask again, under the same id."""
-        deadline: float | None = None
-        while True:
-            try:
-                return self._at_all(lambda client: client.post(path, body))
-            except (NotReady, PartyUnreachable, MpcError) as error:
-                now = time.monotonic()
-                deadline = now + self._config.outage_seconds if deadline is None else deadline
-                may_end = isinstance(error, NotReady | PartyUnreachable) or may_come_back(error)
-                if not may_end or now >= deadline:
-                    raise
-                self._emit({"event": "waiting", "text": f"waiting for the parties: {error}"})
-            time.sleep(_OUTAGE_POLL_SECONDS)
-            self._at_all(lambda c: c.wait_ready(self._ready_seconds))
-
-    def _at_all(self, action: Callable[[PartyClient], Reply]) -> list[Reply]:
-        futures = [self._pool.submit(action, client) for client in self._clients]
-        done, waiting = wait(futures, return_when="FIRST_EXCEPTION")
-        # whoever is not ready has not taken the request, and the others may be waiting for it
-        if waiting and not any(isinstance(future.exception(), NotReady) for future in done):
-            wait(waiting, timeout=_PATIENCE_SECONDS)
-        errors = [future.exception() for future in futures if future.done()]
-        found = [error for error in errors if error is not None]
-        if found:
-            raise min(found, key=_vagueness)
-        return [future.result() for future in futures]
-
-
-def _request_id(request: Select | Measure) -> str:
-    """Return a request's id: the same for the same request of the same job, always."""
-    kind = "select" if isinstance(request, Select) else "measure"
-    again = f"-{request.attempt}" if request.attempt > 1 else ""
-    return f"{kind}-{request.round}{again}"
-
-
-def _vagueness(error: BaseException) -> int:
-    """Order errors so that the one that tells most comes first.
-
-    A request that is lost at one party is lost: it does not matter who is away meanwhile.
-    """
-    if isinstance(error, ChargeLost):
-        return 0
-    return 2 if isinstance(error, PartyUnreachable | NotReady | JobFailed) else 1
-
-
-def _same(answers: list[bytes], round_number: int) -> bytes:
-    if any(answer != answers[0] for answer in answers):
-        odd = next(pid for pid, answer in enumerate(answers) if answers.count(answer) == 1)
-        raise AnswersDiffer(
-            f"compute party {odd} gave another answer than the rest in round {round_number}; "
-            "stop trusting this job and have the transcripts audited",
-            party=odd,
-            round=round_number,
-        )
-    return answers[0]
-
-
-def _step_seconds(reports: list[FinishAnswer]) -> dict[str, float]:
+def _step_seconds(parties: list[FinishAnswer]) -> dict[str, float]:
     """Return the slowest party's seconds per step."""
-    steps = {step for report in reports for step in report.steps}
-    nothing = 0.0
+    steps = sorted({step for party in parties for step in party.steps})
     return {
-        step: max(
-            report.steps[step].seconds if step in report.steps else nothing for report in reports
-        )
-        for step in sorted(steps)
+        step: max(party.steps[step].seconds for party in parties if step in party.steps)
+        for step in steps
     }

@@ -5,11 +5,13 @@ Benchmarks and tests use it to run one program at every party with throw-away ce
 
 import asyncio
 import multiprocessing
+import queue
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mpc.session import Session, open_session
 from mpc.transport import Endpoint, Identity
@@ -18,6 +20,11 @@ from parties.errors import JobFailed
 from parties.ports import LOOPBACK, free_ports
 
 Program = Callable[[Session, Any], Awaitable[Any]]
+Results: TypeAlias = "Queue[tuple[int, Any, str | None]]"
+"""The parties' answers or errors, each with the party's number."""
+
+_END_SECONDS = 5.0
+"""How long a party that has answered may take to end."""
 
 
 def _party_main(
@@ -27,7 +34,7 @@ def _party_main(
     identity: Identity,
     program: Program,
     argument: Any,
-    results: "Queue[tuple[int, Any, str | None]]",
+    results: Results,
 ) -> None:
     async def main() -> Any:
         bind = (endpoints[pid].host, endpoints[pid].port)
@@ -45,51 +52,48 @@ def _party_main(
 def run_local_parties(
     n_parties: int, threshold: int, program: Program, argument: Any, seconds: float
 ) -> list[Any]:
-    """Run ``program(session, argument)`` at every party; return the results by party.
+    """Run `program(session, argument)` at every party; return the results by party.
 
-    Args:
-        program: a module-level coroutine function.
-        argument: passed to every party.
-        seconds: deadline for the whole; the processes are ended then.
-
-    Raises:
-        JobFailed: a party failed (its error is in the text) or the deadline passed.
+    `program` is a coroutine function of a module, as the parties import it. JobFailed if a party
+    failed (its error is in the text) or `seconds` have passed for all of it.
     """
     context = multiprocessing.get_context("spawn")
-    results: Queue[tuple[int, Any, str | None]] = context.Queue()
+    results: Results = context.Queue()
     with tempfile.TemporaryDirectory() as directory:
         made = [make_identity(f"party-{p}", Path(directory)) for p in range(n_parties)]
         endpoints = [
             Endpoint(p, LOOPBACK, port, made[p].certificate.encode())
             for p, port in enumerate(free_ports(n_parties))
         ]
-        processes = [
-            context.Process(
-                target=_party_main,
-                args=(
-                    p,
-                    threshold,
-                    endpoints,
-                    Identity(made[p].certificate_path, made[p].key_path),
-                    program,
-                    argument,
-                    results,
-                ),
-                daemon=True,
-            )
-            for p in range(n_parties)
-        ]
+        processes = []
+        for pid, own in enumerate(made):
+            identity = Identity(own.certificate_path, own.key_path)
+            arguments = (pid, threshold, endpoints, identity, program, argument, results)
+            processes.append(context.Process(target=_party_main, args=arguments, daemon=True))
         for process in processes:
             process.start()
-        answers: dict[int, Any] = {}
         try:
-            while len(answers) < n_parties:
-                pid, answer, error = results.get(timeout=seconds)
-                if error is not None:
-                    raise JobFailed(f"party {pid} failed: {error}")
-                answers[pid] = answer
+            answers = _answers(results, n_parties, seconds)
+            for process in processes:
+                process.join(timeout=_END_SECONDS)
+            return answers
         finally:
             for process in processes:
-                process.join(timeout=5)
                 process.kill()
-    return [answers[p] for p in range(n_parties)]
+                process.join()
+
+
+def _answers(results: Results, n_parties: int, seconds: float) -> list[Any]:
+    """Return what each party has answered; JobFailed for an error, or none within the time."""
+    deadline = time.monotonic() + seconds
+    answers: dict[int, Any] = {}
+    while len(answers) < n_parties:
+        try:
+            pid, answer, error = results.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty as late:
+            silent = sorted(set(range(n_parties)) - set(answers))
+            raise JobFailed(f"parties {silent} did not end within {seconds:.0f} s") from late
+        if error is not None:
+            raise JobFailed(f"party {pid} failed: {error}")
+        answers[pid] = answer
+    return [answers[pid] for pid in range(n_parties)]

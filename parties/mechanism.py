@@ -1,29 +1,34 @@
 """AIM with a manifest's settings against any oracle, with its clock and its events."""
 
-import importlib.metadata
 import math
-import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aim_core.accounting import parse_rational, rho_from_epsilon_delta
 from aim_core.aim import aim, drive
 from aim_core.aim_terms import AimResult, AimSettings
-from aim_core.domain import Domain
 from aim_core.errors import MechanismError
-from aim_core.estimation_types import Fitter, Measurement, Model
+from aim_core.estimation_types import Fitter, Model
 from aim_core.noise_facts import Noise
 from aim_core.requests import Answer, Lost, Measure, Oracle, Request, Select
 from aim_core.workload import Workload, closure
-from mpc.noise import NoiseCosts, SystemSampler
-
-Emit = Callable[[dict[str, Any]], None]
-"""Takes one event: a JSON object with the key "event"."""
+from mpc.noise import NoiseCosts
+from parties.events import (
+    CliqueSelected,
+    Emit,
+    Event,
+    MarginalsMeasured,
+    RequestLost,
+    SamplingBegun,
+)
+from parties.messages import FinishAnswer
+from parties.run_facts import MechanismFacts, RoundFacts
+from parties.stopwatch import Stopwatch, TimedFitter, TimedOracle
 
 
 @dataclass(frozen=True)
@@ -118,20 +123,6 @@ def _delta(text: str) -> Fraction:
     return delta
 
 
-def environment() -> dict[str, str]:
-    """Return what a fit's last digits depend on besides its input: versions and the processor.
-
-    Two environments that are equal give equal fits; others may differ in rounding.
-    """
-    packages = ("distaim", "numpy", "mbi", "jax")
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    return {
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-        "processor": f"{platform.system()} {platform.machine()} {' '.join(simd)}",
-    }
-
-
 def first_sigma2(
     settings: AimSettings, workload: Workload, noise: Noise, estimator: Fitter
 ) -> Fraction:
@@ -142,92 +133,19 @@ def first_sigma2(
     return request.sigma2
 
 
-class PlaintextNoise:
-    """All dealers' noise in one: Gaussians of variance sigma2 / (m - t), m of them, and so on.
-
-    `n_gaussians` draws of variance sigma2 / `divisor` are summed per cell, `n_gumbels` per
-    candidate; (1, 1, 1) is central noise.
-    """
-
-    def __init__(self, n_gaussians: int, divisor: int, n_gumbels: int) -> None:
-        self._n_gaussians, self._divisor, self._n_gumbels = n_gaussians, divisor, n_gumbels
-        self._sampler = SystemSampler()
-
-    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
-        """Return (n,) int64 noise in counts."""
-        share = sigma2 / self._divisor
-        return sum(
-            (self._sampler.gaussian(n, share) for _ in range(self._n_gaussians)),
-            start=np.zeros(n, np.int64),
-        )
-
-    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
-        """Return (n,) int64 noise in units of 2**-fraction_bits."""
-        return sum(
-            (self._sampler.gumbel(n, fraction_bits) for _ in range(self._n_gumbels)),
-            start=np.zeros(n, np.int64),
-        )
-
-
-@dataclass
-class Stopwatch:
-    """Seconds by name, each added up over its uses."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def add(self, name: str, started: float) -> None:
-        """Add the time since `started` (time.perf_counter) to a name."""
-        elapsed = time.perf_counter() - started
-        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-
-
-class TimedEstimator:
-    """An estimator that notes the time of its fits under "fit"."""
-
-    def __init__(self, inner: Fitter, watch: Stopwatch) -> None:
-        self._inner, self._watch = inner, watch
-
-    def fit(
-        self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
-    ) -> Model:
-        """Fit, see `Fitter.fit`."""
-        started = time.perf_counter()
-        try:
-            return self._inner.fit(domain, measurements, warm_start)
-        finally:
-            self._watch.add("fit", started)
-
-
-class TimedOracle:
-    """An oracle that notes the time of its answers, under "score" and "measure"."""
-
-    def __init__(self, inner: Oracle, watch: Stopwatch) -> None:
-        self._inner, self._watch = inner, watch
-
-    def select(self, request: Select) -> int | Lost:
-        """Select, see `Oracle.select`."""
-        started = time.perf_counter()
-        try:
-            return self._inner.select(request)
-        finally:
-            self._watch.add("score", started)
-
-    def measure(self, request: Measure) -> list[np.ndarray] | Lost:
-        """Measure, see `Oracle.measure`."""
-        started = time.perf_counter()
-        try:
-            return self._inner.measure(request)
-        finally:
-            self._watch.add("measure", started)
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with: the synthetic codes, (n_rows, d), the model, the public facts."""
+    """What a run ends with: the synthetic codes, (n_rows, d), the model, the public facts.
 
-    codes: np.ndarray = field(repr=False)
+    `parties` is what it cost each compute party, `upload_bytes` what each holder has sent; both
+    are empty where the oracle is none of them.
+    """
+
+    codes: NDArray[np.int64] = field(repr=False)
     model: Model = field(repr=False)
-    facts: dict[str, Any]
+    facts: MechanismFacts
+    parties: Sequence[FinishAnswer] = ()
+    upload_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_mechanism(
@@ -235,7 +153,7 @@ def run_mechanism(
     workload: Workload,
     noise: Noise,
     *,
-    estimator_name: str,
+    fitter_name: str,
     oracle: Oracle,
     n_rows: int | None,
     sample_seed: int,
@@ -249,57 +167,62 @@ def run_mechanism(
     from aim_core.fitters import make_fitter  # loads jax only when asked to
 
     watch = Stopwatch()
-    estimator = TimedEstimator(make_fitter(estimator_name), watch)
+    fitter = TimedFitter(make_fitter(fitter_name), watch)
 
     def observe(request: Request, answer: Answer) -> None:
         emit(_event(request, answer, settings.rho))
 
-    result = drive(aim(settings, workload, noise, estimator), TimedOracle(oracle, watch), observe)
-    emit({"event": "sample"})
-    started = time.perf_counter()
+    result = drive(aim(settings, workload, noise, fitter), TimedOracle(oracle, watch), observe)
+    emit(SamplingBegun())
     rows = n_rows if n_rows is not None else max(1, round(result.model.total))
-    codes = result.model.sample(rows, np.random.default_rng(sample_seed))
-    watch.add("sample", started)
-    return Outcome(codes, result.model, _facts(result, noise, watch))
+    with watch.running("sample"):
+        codes = result.model.sample(rows, np.random.default_rng(sample_seed))
+    return Outcome(codes, result.model, _facts(result, noise, watch.seconds))
 
 
-def _event(request: Request, answer: Answer, rho_budget: Fraction) -> dict[str, Any]:
-    common = {
-        "round": request.round,
-        "rho_used": float(request.rho_used),
-        "rho_budget": float(rho_budget),
-    }
+def _event(request: Request, answer: Answer, rho_budget: Fraction) -> Event:
+    number, used, budget = request.round, float(request.rho_used), float(rho_budget)
     if isinstance(answer, Lost):
-        kind = "select" if isinstance(request, Select) else "measure"
-        return {"event": "lost", **common, "kind": kind}
-    if isinstance(request, Select) and isinstance(answer, int):
-        clique, n_candidates = request.candidates[answer], len(request.candidates)
-        return {"event": "select", **common, "clique": clique, "n_candidates": n_candidates}
+        kind: Literal["select", "measure"] = "select" if isinstance(request, Select) else "measure"
+        return RequestLost(round=number, rho_used=used, rho_budget=budget, kind=kind)
     if isinstance(request, Measure):
-        sigma = math.sqrt(request.sigma2)
-        return {"event": "measure", **common, "cliques": request.cliques, "sigma": sigma}
-    raise MechanismError("a selection was answered by something that is no index")
+        return MarginalsMeasured(
+            round=number,
+            rho_used=used,
+            rho_budget=budget,
+            cliques=request.cliques,
+            sigma=math.sqrt(request.sigma2),
+        )
+    if not isinstance(answer, int):
+        raise MechanismError("a selection was answered by something that is no index")
+    return CliqueSelected(
+        round=number,
+        rho_used=used,
+        rho_budget=budget,
+        clique=request.candidates[answer],
+        n_candidates=len(request.candidates),
+    )
 
 
-def _facts(result: AimResult, noise: Noise, watch: Stopwatch) -> dict[str, Any]:
+def _facts(result: AimResult, noise: Noise, seconds: dict[str, float]) -> MechanismFacts:
     rounds = [
-        {
-            "round": record.round,
-            "clique": list(record.clique),
-            "sigma": math.sqrt(record.sigma2),
-            "true_sigma": noise.true_sigma(record.sigma2),
-            "epsilon": float(record.selection_epsilon),
-            "rho_spent": float(record.rho_spent),
-            "annealed": record.annealed,
-            "n_candidates": record.n_candidates,
-        }
+        RoundFacts(
+            round=record.round,
+            clique=record.clique,
+            sigma=math.sqrt(record.sigma2),
+            true_sigma=noise.true_sigma(record.sigma2),
+            selection_epsilon=float(record.selection_epsilon),
+            rho_spent=float(record.rho_spent),
+            annealed=record.annealed,
+            n_candidates=record.n_candidates,
+        )
         for record in result.rounds
     ]
-    return {
-        "rho_initial": float(result.rho_initial),
-        "rho_spent": float(result.rho_spent),
-        "rho_spent_exact": str(result.rho_spent),
-        "model_total": result.model.total,
-        "rounds": rounds,
-        "seconds": watch.seconds,
-    }
+    return MechanismFacts(
+        rho_initial=float(result.rho_initial),
+        rho_spent=float(result.rho_spent),
+        rho_spent_exact=str(result.rho_spent),
+        model_total=result.model.total,
+        rounds=rounds,
+        seconds=seconds,
+    )

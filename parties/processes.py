@@ -5,22 +5,23 @@ ends with its parent, however the parent ends.
 """
 
 import contextlib
-import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import FrameType, TracebackType
+from typing import Self
 
 from pydantic import ValidationError
 
 from parties.errors import JobFailed
+from parties.events import EVENTS, Emit, Event
 from parties.failures import EXIT_PEER, from_body
 from parties.messages import ErrorBody
 
@@ -41,6 +42,20 @@ def follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that no child process is left behind."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @dataclass
 class Child:
     """One child process; `error_path` is where it leaves its error, `party` its place if any."""
@@ -50,7 +65,7 @@ class Child:
     log_path: Path
     error_path: Path
     party: int | None
-    events: "queue.Queue[dict[str, Any]]" = field(default_factory=queue.Queue)
+    events: queue.Queue[Event] = field(default_factory=queue.Queue)
 
     def error(self) -> Exception | None:
         """Return the error that the child left, if it did."""
@@ -94,7 +109,7 @@ class Supervisor:
         self.children.append(child)
         return child
 
-    def watch(self, main: Child, on_event: Callable[[dict[str, Any]], None]) -> None:
+    def watch(self, main: Child, emit: Emit) -> None:
         """Pass on the main child's events until it ends well.
 
         Raises the error that tells most as soon as any child has failed: by then the others
@@ -102,7 +117,7 @@ class Supervisor:
         """
         while True:
             ended = main.process.poll() is not None
-            _drain(main, on_event)
+            _drain(main, emit)
             failed = [child for child in self.children if child.process.poll() not in (None, 0)]
             if failed:
                 self._end_all(_END_SECONDS)
@@ -163,14 +178,14 @@ def _read_events(child: Child) -> None:
         return
     with child.process.stdout as stream:
         for line in stream:
-            with contextlib.suppress(ValueError):
-                child.events.put(json.loads(line))
+            with contextlib.suppress(ValidationError):
+                child.events.put(EVENTS.validate_json(line))
 
 
-def _drain(child: Child, on_event: Callable[[dict[str, Any]], None]) -> None:
+def _drain(child: Child, emit: Emit) -> None:
     while True:
         try:
             event = child.events.get_nowait()
         except queue.Empty:
             return
-        on_event(event)
+        emit(event)

@@ -17,6 +17,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from parties.events import (
+    BudgetSpent,
+    CliqueSelected,
+    Event,
+    InputsFrozen,
+    MarginalsMeasured,
+    Notice,
+    RequestLost,
+    SamplingBegun,
+    UploadsCounted,
+    UploadsSent,
+)
+
 
 class _Shown:
     """A progress bar if there is a terminal, shown within a `with`."""
@@ -50,40 +63,38 @@ class RunProgress(_Shown):
     def __init__(self) -> None:
         super().__init__(_make_bar, 1.0, eta="")
         self._first_round: tuple[float, float] | None = None
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Event] = []
 
     @property
     def round(self) -> int:
         """Return the last round that has begun."""
-        return max((int(event.get("round", 0)) for event in self.events), default=0)
+        paid = [event for event in self.events if isinstance(event, BudgetSpent)]
+        return max((event.round for event in paid), default=0)
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: Event) -> None:
         """Take one event."""
         self.events.append(event)
-        text, share = _describe(event), self._budget_share(event)
-        eta = self._eta(share)
+        text = _describe(event)
+        used = event.part if isinstance(event, BudgetSpent) else None
+        eta = self._eta(used)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=text, eta=eta, completed=share)
+            self._bar.update(self._task, description=text, eta=eta, completed=used)
         else:
-            used = "" if share is None else f"  budget {share:6.1%}  {eta}"
+            budget = "" if used is None else f"  budget {used:6.1%}  {eta}"
             elapsed = time.monotonic() - self._started
-            print(f"[{elapsed:7.1f} s] {text}{used}", file=sys.stderr, flush=True)  # noqa: T201 - the plain progress lines
+            print(f"[{elapsed:7.1f} s] {text}{budget}", file=sys.stderr, flush=True)  # noqa: T201 - the plain progress lines
 
-    def _budget_share(self, event: dict[str, Any]) -> float | None:
-        budget = event.get("rho_budget")
-        return None if budget is None else float(event["rho_used"]) / float(budget)
-
-    def _eta(self, share: float | None) -> str:
+    def _eta(self, used: float | None) -> str:
         """Estimate the time left from the rate at which the budget goes."""
-        if share is None:
+        if used is None:
             return ""
         now = time.monotonic()
         if self._first_round is None:
-            self._first_round = (now, share)
+            self._first_round = (now, used)
         since, start = self._first_round
-        if share <= start:
+        if used <= start:
             return "ETA ..."
-        return f"ETA {(1 - share) / (share - start) * (now - since):.0f} s"
+        return f"ETA {(1 - used) / (used - start) * (now - since):.0f} s"
 
 
 class SweepProgress(_Shown):
@@ -132,24 +143,26 @@ def _make_bar(console: Console) -> Progress:
     )
 
 
-def _describe(event: dict[str, Any]) -> str:
-    match event["event"]:
-        case "uploads":
-            text = f"{event['uploads']} of {event['holders']} holders have uploaded"
-        case "freeze":
-            text = f"inputs of {event['holders']} holders frozen, preparing shares"
-        case "select":
-            names = " × ".join(event["clique"])
-            text = f"round {event['round']}: selected {names} of {event['n_candidates']}"
-        case "measure" if event["round"] == 0:
-            text = f"measured {len(event['cliques'])} one-way marginals"
-        case "measure":
-            names = " × ".join(event["cliques"][0])
-            text = f"round {event['round']}: measured {names}, sigma {event['sigma']:.1f}"
-        case "lost":
-            text = f"round {event['round']}: a {event['kind']} request was paid for and lost"
-        case "sample":
+def _describe(event: Event) -> str:
+    match event:
+        case UploadsCounted():
+            text = f"{event.uploads} of {event.holders} holders have uploaded"
+        case InputsFrozen():
+            text = f"inputs of {event.holders} holders frozen, preparing shares"
+        case CliqueSelected():
+            names = " × ".join(event.clique)
+            text = f"round {event.round}: selected {names} of {event.n_candidates}"
+        case MarginalsMeasured(round=0):
+            text = f"measured {len(event.cliques)} one-way marginals"
+        case MarginalsMeasured():
+            names = " × ".join(event.cliques[0])
+            text = f"round {event.round}: measured {names}, sigma {event.sigma:.1f}"
+        case RequestLost():
+            text = f"round {event.round}: a {event.kind} request was paid for and lost"
+        case SamplingBegun():
             text = "sampling the synthetic table"
-        case _:
-            text = str(event.get("text", event["event"]))
+        case UploadsSent():
+            text = f"{len(event.upload_bytes)} holders have uploaded"
+        case Notice():
+            text = event.text
     return text

@@ -13,11 +13,15 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from aim_core.arrays import FloatArray
 from aim_core.domain import Clique
 from aim_core.evaluation import WorkloadErrors
 from aim_core.marginals import project, smallest_superset
 from parties.mechanism import Outcome
+from parties.messages import FinishAnswer
+from parties.run_facts import MechanismFacts, RunFacts
 from parties.run_options import Prepared
 
 REAL, SYNTHETIC, SELECT = "#4a6fa5", "#e07a3f", "#7a9e57"
@@ -46,27 +50,26 @@ def write_report(
     prepared: Prepared,
     outcome: Outcome,
     errors: WorkloadErrors,
-    summary: dict[str, Any],
+    facts: RunFacts,
 ) -> None:
     """Write the report; it compares with the real table, so it is not private and says so."""
-    rounds = outcome.facts["rounds"]
     with mpl.rc_context():
         mpl.rcParams.update(_STYLE)
         plots = {
             "one_way_plot": _one_way_plot(prepared, outcome.codes),
             "error_plot": _error_plot(list(errors.tv.values())),
-            "budget_plot": _budget_plot(rounds, summary["rho_budget"], outcome.facts),
-            "cost_plot": _cost_plot(outcome.facts.get("parties", [])),
+            "budget_plot": _budget_plot(outcome.facts, facts.rho_budget),
+            "cost_plot": _cost_plot(outcome.parties),
         }
     environment = Environment(
         loader=PackageLoader("parties"), autoescape=select_autoescape(default=True)
     )
     html = environment.get_template("report.html.j2").render(
-        summary=summary,
-        rounds=rounds,
+        facts=facts,
+        rounds=outcome.facts.rounds,
         worst=_worst(errors),
-        parties=outcome.facts.get("parties", []),
-        noise_widening=math.sqrt(summary["noise_variance_factor"]),
+        parties=outcome.parties,
+        noise_widening=math.sqrt(facts.noise_variance_factor),
         select_widening=prepared.noise.select_scale,
         **plots,
     )
@@ -77,7 +80,7 @@ def _worst(errors: WorkloadErrors) -> list[tuple[Clique, float]]:
     return sorted(errors.tv.items(), key=lambda item: -item[1])[:_N_WORST]
 
 
-def _one_way_plot(prepared: Prepared, codes: np.ndarray) -> Markup:
+def _one_way_plot(prepared: Prepared, codes: NDArray[np.int64]) -> Markup:
     domain = prepared.inputs.domain
     covered = [name for name in domain.attributes if any(name in c for c in prepared.real)]
     n_columns = min(3, len(covered))
@@ -93,10 +96,10 @@ def _one_way_plot(prepared: Prepared, codes: np.ndarray) -> Markup:
     for spare in axes[len(covered) :]:
         spare.set_axis_off()
     axes[0].legend(fontsize=8)
-    return _svg(figure, "Shares of each code per attribute, real table against synthetic table")
+    return _svg(figure, "Proportion of each code per attribute, real table against synthetic table")
 
 
-def _one_way(axes: Axes, name: str, real: np.ndarray, synthetic: np.ndarray) -> None:
+def _one_way(axes: Axes, name: str, real: FloatArray, synthetic: FloatArray) -> None:
     places = np.arange(len(real))
     if len(real) <= _MAX_BARS:
         axes.bar(places - 0.2, real, 0.4, color=REAL, label="real")
@@ -125,11 +128,11 @@ def _error_plot(values: Sequence[float]) -> Markup:
     return _svg(figure, "Total variation distance per workload clique, sorted")
 
 
-def _budget_plot(rounds: Sequence[dict[str, Any]], budget: float, facts: dict[str, Any]) -> Markup:
+def _budget_plot(facts: MechanismFacts, budget: float) -> Markup:
     figure = Figure(figsize=(9.5, 2.4), layout="constrained")
     axes = figure.subplots()
-    spent = np.array([facts["rho_initial"], *(entry["rho_spent"] for entry in rounds)])
-    selecting = np.array([0.0, *(entry["epsilon"] ** 2 / 8 for entry in rounds)])
+    spent = np.array([facts.rho_initial, *(entry.rho_spent for entry in facts.rounds)])
+    selecting = np.array([0.0, *(entry.selection_epsilon**2 / 8 for entry in facts.rounds)])
     per_round = np.diff(spent, prepend=0.0)
     places = np.arange(len(spent))
     axes.bar(places, per_round - selecting, color=REAL, label="measuring")
@@ -144,22 +147,21 @@ def _budget_plot(rounds: Sequence[dict[str, Any]], budget: float, facts: dict[st
     return _svg(figure, "Privacy budget spent per round and in all")
 
 
-def _cost_plot(parties: Sequence[dict[str, Any]]) -> Markup:
+def _cost_plot(parties: Sequence[FinishAnswer]) -> Markup:
     """Draw bytes and seconds per step and party; nothing for a run without parties."""
     if not parties:
         return Markup("")
-    steps = list(parties[0]["steps"])
+    steps = list(parties[0].steps)
     figure = Figure(figsize=(9.5, 2.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     width = 0.8 / len(parties)
     shades = [REAL, SYNTHETIC, SELECT, "#9b6fb0", "#c9a227", "#5aa9a9", "#b05c6b"]
-    for place, report in enumerate(parties):
-        offsets = np.arange(len(steps)) + place * width
-        costs = [report["steps"][step] for step in steps]
-        name = f"party {report['party']}"
-        mega = [cost["bytes_sent"] / 1e6 for cost in costs]
-        left.bar(offsets, mega, width, color=shades[place], label=name)
-        right.bar(offsets, [c["seconds"] for c in costs], width, color=shades[place])
+    for index, (party, shade) in enumerate(zip(parties, shades, strict=False)):
+        offsets = np.arange(len(steps)) + index * width
+        costs = [party.steps[step] for step in steps]
+        megabytes = [cost.bytes_sent / 1e6 for cost in costs]
+        left.bar(offsets, megabytes, width, color=shade, label=f"party {party.party}")
+        right.bar(offsets, [cost.seconds for cost in costs], width, color=shade)
     for axes, title in ((left, "megabytes sent"), (right, "seconds")):
         axes.set_title(title, fontsize=9)
         axes.set_xticks(np.arange(len(steps)) + 0.4 - width / 2, steps, rotation=20)

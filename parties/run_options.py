@@ -31,7 +31,8 @@ from parties.manifest_draft import (
     derive,
     draft_inputs,
 )
-from parties.mechanism import Budget, PlaintextNoise
+from parties.mechanism import Budget
+from parties.plaintext_noise import PlaintextNoise
 
 
 @dataclass(frozen=True)

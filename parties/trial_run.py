@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -21,6 +20,7 @@ from parties.errors import JobFailed
 from parties.manifest import Manifest, PublicInputs
 from parties.messages import StepCost
 from parties.rehearsal import shrunk
+from parties.run_facts import RunFacts
 from parties.transcript import add_costs
 
 _COSTS: TypeAdapter[dict[str, StepCost]] = TypeAdapter(dict[str, StepCost])
@@ -53,10 +53,10 @@ def try_out(manifest: Manifest, inputs: PublicInputs, n_holders: int) -> Trial:
         folder = Path(name)
         summary = _run(folder, _arguments(folder, manifest, small, n_holders))
         costs = [_costs(folder / "out", pid) for pid in range(manifest.n_parties)]
-    seconds = summary["seconds"]
+    seconds = summary.seconds
     # the noise is made within the steps that wait for it
     secure = sum(cost.seconds for step, cost in costs[0].items() if step != "noise")
-    start = seconds["total"] - seconds["fit"] - seconds["sample"] - secure
+    start = seconds.total - seconds.fit - seconds.sample - secure
     return Trial(max(0.0, start), sum(small.sizes), _mean(costs))
 
 
@@ -86,7 +86,7 @@ def _arguments(
     }
 
 
-def _run(folder: Path, options: dict[str, str]) -> dict[str, Any]:
+def _run(folder: Path, options: dict[str, str]) -> RunFacts:
     pairs = [word for pair in options.items() for word in pair]
     command = [sys.executable, "-m", "parties", "run", str(folder / "table.csv"), *pairs]
     done = subprocess.run([*command, "--json"], check=False, capture_output=True, text=True)
@@ -95,8 +95,7 @@ def _run(folder: Path, options: dict[str, str]) -> dict[str, Any]:
             "a trial run on this machine failed, so there is nothing to estimate from: "
             f"{done.stderr.strip()[-500:]}"
         )
-    summary: dict[str, Any] = json.loads(done.stdout)
-    return summary
+    return RunFacts.model_validate_json(done.stdout)
 
 
 def _costs(out: Path, pid: int) -> dict[str, StepCost]:

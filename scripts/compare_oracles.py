@@ -20,6 +20,7 @@ from typing import Any
 from scipy import stats
 
 from parties.compare_statistics import CONFIDENCE, mean_of
+from parties.run_facts import RunFacts
 
 ORACLES = ("mpc", "plaintext")
 
@@ -35,8 +36,8 @@ def run_once(options: argparse.Namespace, oracle: str, seed: int) -> dict[str, f
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         if done.returncode:
             raise SystemExit(f"the run with seed {seed} failed: {done.stderr[-500:]}")
-        facts = json.loads((out / "run.json").read_text("utf-8"))
-    return {"tv": facts["workload_error_tv"], "seconds": facts["seconds"]["total"]}
+        facts = RunFacts.model_validate_json((out / "run.json").read_bytes())
+    return {"tv": facts.workload_error_tv, "seconds": facts.seconds.total}
 
 
 def ratio_interval(above: list[float], below: list[float]) -> tuple[float, float]:

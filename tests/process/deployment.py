@@ -16,9 +16,9 @@ from aim_core.demo import write_clinic
 from aim_core.schema import Schema, load_schema
 from parties.approval import approve
 from parties.certificates import Identity, make_identity
-from parties.local_parties import free_ports
 from parties.manifest import Member, PartyEntry, save_manifest
 from parties.manifest_draft import Members, Terms, build_manifest, derive, draft_inputs
+from parties.ports import free_ports
 
 DISTAIM = [sys.executable, "-m", "parties"]
 PARTIES = range(3)

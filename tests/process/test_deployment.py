@@ -22,6 +22,7 @@ from parties.audit import audit
 from parties.manifest import load_manifest
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
 from parties.ports import free_ports
+from parties.run_facts import JobFacts
 from parties.signatures import Verifier
 
 
@@ -29,13 +30,13 @@ def assert_complete(consortium: Consortium, *, lost: int | None = None) -> None:
     """Check results, agreement and the budget of a job that came to its end."""
     c = consortium
     manifest = load_manifest(c.manifest)
-    results = json.loads((c.out / "results.json").read_text())
+    results = JobFacts.model_validate_json((c.out / "results.json").read_bytes())
     rows = (c.out / "synthetic.csv").read_text().splitlines()
     assert len(rows) > 1000
     folders = [c.folder / f"party-{p}" for p in PARTIES]
     outcome = audit([*folders, c.out], c.manifest)
     assert outcome.verdict == "ok", outcome.findings
-    assert str(outcome.rho_spent) == results["rho_spent_exact"]
+    assert str(outcome.rho_spent) == results.rho_spent_exact
     assert outcome.rho_spent <= Fraction(manifest.mechanism.rho)
     ledgers = [_ledger(folder) for folder in folders]
     assert ledgers[0] == ledgers[1] == ledgers[2]

@@ -21,6 +21,7 @@ import pytest
 from deployment import wait_until
 
 from aim_core.demo import write_clinic
+from parties.run_facts import JobFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
@@ -242,7 +243,8 @@ def submit_and_run(world: World) -> None:
     world.run(("lab", configured))  # the same job in its other form: its results are there
     results = world.folder / "lab" / "results"
     assert len((results / "synthetic.csv").read_text().splitlines()) > 1000
-    assert json.loads((results / "results.json").read_text())["holders"] == list(HOLDERS)
+    facts = JobFacts.model_validate_json((results / "results.json").read_bytes())
+    assert facts.holders == list(HOLDERS)
 
 
 def audit(world: World) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from aim_core.demo import write_clinic
 from parties.approval import load_approved_manifest
+from parties.events import MarginalsMeasured
+from parties.run_facts import FailureFacts, RunFacts
 
 COMMAND = [sys.executable, "-m", "parties", "run"]
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]
@@ -101,20 +103,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_the_table_the_report_and_the_transcripts(finished: Path) -> None:
-    summary = json.loads((finished / "run.json").read_text())
-    assert summary["rho_spent"] <= summary["rho_budget"]
-    assert (summary["rounds"], len(summary["selected"]), len(summary["sigmas"])) == (3, 3, 3)
-    assert set(summary["seconds"]) == {
-        "collect", "score", "select", "measure", "fit", "sample", "total",
-    }  # fmt: skip
-    assert len(summary["bytes_sent"]) == len(summary["peak_rss_mb"]) == 3
-    assert min(summary["bytes_sent"]) > 1000
-    assert len(summary["upload_bytes"]) == 10
-    assert len(set(summary["upload_bytes"].values())) == 1
-    assert summary["comm_rounds"]["score"] > 0
+    facts = RunFacts.model_validate_json((finished / "run.json").read_bytes())
+    assert facts.rho_spent <= facts.rho_budget
+    assert (facts.rounds, len(facts.selected), len(facts.sigmas)) == (3, 3, 3)
+    assert facts.seconds.total > facts.seconds.fit > 0
+    assert len(facts.bytes_sent) == len(facts.peak_rss_mb) == 3
+    assert min(facts.bytes_sent) > 1000
+    assert len(facts.upload_bytes) == 10
+    assert len(set(facts.upload_bytes.values())) == 1
+    assert facts.comm_rounds["score"] > 0
     with (finished / "synthetic.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == summary["rows"]
+    assert len(rows) == facts.rows
     assert {row["smoker"] for row in rows} <= {"yes", "no", ""}
     report = (finished / "report.html").read_text()
     assert report.count("<svg") == 4
@@ -129,11 +129,11 @@ def test_holders_join_round_by_round_and_the_audit_follows(tmp_path: Path) -> No
     skewed = ("--split", "dirichlet:1", "--target", "smoker")
     result = distaim("run", *joining, *skewed, "--json", "--out", str(out))
     assert result.returncode == 0, result.stderr
-    summary = json.loads(result.stdout)
-    assert summary["participation"] == "0.3"
-    assert summary["comm_rounds"]["prepare"] > 0
+    facts = RunFacts.model_validate_json(result.stdout)
+    assert facts.participation == "0.3"
+    assert facts.comm_rounds["prepare"] > 0
     # the holders sampled so far have a part of the 4,000 rows, and so has the model
-    assert 200 < summary["rows"] < 4000
+    assert 200 < facts.rows < 4000
     audit = distaim("audit", str(out), "--json")
     assert audit.returncode == 0, audit.stdout
 
@@ -159,9 +159,9 @@ def test_the_manifest_that_binds_the_transcripts_is_kept(finished: Path) -> None
     for pid in range(3):
         with (finished / "transcript" / f"party-{pid}.jsonl").open() as file:
             assert json.loads(file.readline())["manifest"] == manifest.digest
-    summary = json.loads((finished / "run.json").read_text())
-    assert manifest.mechanism.rho == summary["exact"]["rho_budget"]
-    assert 0 < summary["delta_reserved"] < summary["delta"] / 1000
+    facts = RunFacts.model_validate_json((finished / "run.json").read_bytes())
+    assert manifest.mechanism.rho == facts.exact.rho_budget
+    assert 0 < facts.delta_reserved < facts.delta / 1000
 
 
 def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
     result = distaim("run", "--oracle", "plaintext", "--noise", "dealers", "--rounds", "2",
                      "--rows", "100", "--out", str(out))  # fmt: skip
     assert result.returncode == 0, result.stderr
-    summary = json.loads((out / "run.json").read_text())
-    assert (summary["rows"], summary["noise_variance_factor"]) == (100, 1.5)
-    assert summary["bytes_sent"] == []
+    facts = RunFacts.model_validate_json((out / "run.json").read_bytes())
+    assert (facts.rows, facts.noise_variance_factor) == (100, 1.5)
+    assert facts.bytes_sent == []
 
 
 @pytest.mark.parametrize("victim", ["party-1", "estimator"])
@@ -183,11 +183,12 @@ def test_a_killed_process_ends_the_run_and_is_named(tmp_path: Path, victim: str)
     assert time.monotonic() - started < 30
     run.assert_no_orphans(1)
     assert f"{victim} was killed by signal 9" in run.text()
-    error = json.loads((run.out / "error.json").read_text())
-    assert error["error"] == "JobFailed"
-    assert error["party"] == (1 if victim == "party-1" else None)
-    assert error["round"] >= 2
-    assert any(event["event"] == "measure" for event in error["events"])
+    failure = FailureFacts.model_validate_json((run.out / "error.json").read_bytes())
+    assert failure.error == "JobFailed"
+    assert failure.party == (1 if victim == "party-1" else None)
+    assert failure.round is not None
+    assert failure.round >= 2
+    assert any(isinstance(event, MarginalsMeasured) for event in failure.events)
     for pid in (0, 2):
         lines = (run.out / "transcript" / f"party-{pid}.jsonl").read_text().splitlines()
         assert sum(json.loads(line)["event"] == "measure" for line in lines) >= 2

@@ -15,7 +15,7 @@ from mpc.session import open_session
 from mpc.transport import Endpoint, Identity, _Connection, tls_context
 from mpc.wire import HEADER, MAX_PAYLOAD, Kind, frame
 from parties.certificates import make_identity
-from parties.local_parties import LOOPBACK, free_ports
+from parties.ports import LOOPBACK, free_ports
 
 FIELDS = {"run": "test", "version": "1"}
 HELLO_FIELDS = FIELDS | {"parties": "3", "threshold": "1"}

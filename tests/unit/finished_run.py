@@ -10,17 +10,18 @@ from pathlib import Path
 SCRIPT = """
 import shutil, sys
 from pathlib import Path
-from parties import run
+from parties.local_network import LocalNetwork
+from parties.run import run
 from parties.run_options import RunOptions
 
-start, out, keys = run.LocalNetwork.run, Path(sys.argv[1]), Path(sys.argv[2])
+start, out, keys = LocalNetwork.run, Path(sys.argv[1]), Path(sys.argv[2])
 
 def keep(network):
     shutil.copytree(network._work / "keys", keys)
     return start(network)
 
-run.LocalNetwork.run = keep
-run.run(RunOptions(out=out, rounds=2, seed=1, holders=3))
+LocalNetwork.run = keep
+run(RunOptions(out=out, rounds=2, seed=1, holders=3))
 """
 
 

@@ -28,6 +28,7 @@ from parties.estimator import aim_settings
 from parties.ledger import first_head, head_of
 from parties.manifest import load_manifest, public_inputs
 from parties.messages import LedgerEntry
+from parties.run_facts import RunFacts
 from parties.signatures import Signer
 from parties.transcript import PURPOSE, Transcript, counts_digest, values_digest
 from parties.transcript_entries import (
@@ -109,9 +110,9 @@ def test_an_untouched_run_is_ok(finished: Job) -> None:
     found = finished.audit()
     assert (found.verdict, found.findings) == ("ok", ())
     assert (found.parties, found.rounds) == ((0, 1, 2), 2)
-    summary = json.loads((finished.out / "run.json").read_text())
-    assert str(found.rho_spent) == summary["exact"]["rho_spent"]
-    assert str(found.rho_budget) == summary["exact"]["rho_budget"]
+    facts = RunFacts.model_validate_json((finished.out / "run.json").read_bytes())
+    assert str(found.rho_spent) == facts.exact.rho_spent
+    assert str(found.rho_budget) == facts.exact.rho_budget
 
 
 def test_a_folder_per_party_and_a_missing_one(finished: Job, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from mpc.job import noise_costs
 from mpc.noise import NoiseCosts, NoiseKind
 from parties.errors import ConfigError, JobFailed, RequestConflict
 from parties.failures import exit_code, from_body, http_status, to_body
-from parties.mechanism import Draws, PlaintextNoise, budget, noise_terms, run_budget
+from parties.mechanism import Draws, budget, noise_terms, run_budget
+from parties.plaintext_noise import PlaintextNoise
 from parties.run_options import RunOptions, check_options, prepare
 
 DEALT = noise_costs(NoiseKind.DEALERS, AccessStructure(3, 1))

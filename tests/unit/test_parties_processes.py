@@ -5,19 +5,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from party_world import World, member
 
 from parties.approval import approve
-from parties.certificates import make_identity
+from parties.certificates import Identity, make_identity
 from parties.manifest import Manifest, save_manifest
 from parties.ports import free_ports
+
+Raw = dict[str, Any]
+"""A manifest, or an error, as parsed JSON."""
 
 STARTED: list[subprocess.Popen[str]] = []
 
 
-def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
+def start(world: World, raw: Raw, pid: int, identity: Identity) -> subprocess.Popen[str]:
     folder = world.folder / f"site-{pid}"
     folder.mkdir()
     manifest = Manifest.parse(raw)
@@ -47,7 +51,7 @@ def start(world: World, raw: dict, pid: int, identity) -> subprocess.Popen[str]:
     return process
 
 
-def sign(world: World, manifest: Manifest, path: Path, own) -> None:
+def sign(world: World, manifest: Manifest, path: Path, own: Identity) -> None:
     """Approve a manifest as all its parties, with whatever keys its certificates belong to."""
     known = [world.identities[f"party-{pid}"] for pid in range(3)] + [own]
     certificates = [party.certificate for party in manifest.parties]
@@ -66,26 +70,27 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def raw(world: World) -> dict:
+def raw(world: World) -> Raw:
     raw = world.raw()
     for party, port in zip(raw["parties"], free_ports(3), strict=True):
         party["port"] = port
     return raw
 
 
-def outcome(process: subprocess.Popen[str]) -> tuple[int, dict]:
+def outcome(process: subprocess.Popen[str]) -> tuple[int, Raw]:
     _, text = process.communicate(timeout=60)
-    return process.returncode, json.loads(text.strip().splitlines()[-1])
+    error: Raw = json.loads(text.strip().splitlines()[-1])
+    return process.returncode, error
 
 
-def test_a_wrong_certificate_does_not_start(world: World, raw: dict) -> None:
+def test_a_wrong_certificate_does_not_start(world: World, raw: Raw) -> None:
     code, error = outcome(start(world, raw, 2, world.identities["stranger"]))
     assert code == 5
     assert error["error"] == "IdentityError"
     assert error["party"] == 2
 
 
-def test_an_impostor_is_kept_out_and_named(world: World, raw: dict) -> None:
+def test_an_impostor_is_kept_out_and_named(world: World, raw: Raw) -> None:
     """Party 2 is played by somebody with a certificate of the same name and a forged manifest."""
     impostor = make_identity("party-2", world.folder / "impostor")
     forged = json.loads(json.dumps(raw))
@@ -98,14 +103,14 @@ def test_an_impostor_is_kept_out_and_named(world: World, raw: dict) -> None:
     assert [error["party"] for _, error in results[:2]] == [2, 2]
 
 
-def test_a_manifest_that_promises_too_much_is_refused(world: World, raw: dict) -> None:
+def test_a_manifest_that_promises_too_much_is_refused(world: World, raw: Raw) -> None:
     raw["mechanism"] = {**raw["mechanism"], "rho": "1/10"}
     code, error = outcome(start(world, raw, 1, world.identities["party-1"]))
     assert (code, error["error"]) == (2, "ConfigError")
     assert "mechanism.rho" in error["message"]
 
 
-def test_a_different_manifest_is_named(world: World, raw: dict) -> None:
+def test_a_different_manifest_is_named(world: World, raw: Raw) -> None:
     other = {**raw, "n_max": 63}
     processes = [
         start(world, other if pid == 2 else raw, pid, world.identities[f"party-{pid}"])
