@@ -7,10 +7,8 @@ next is begun, so an interrupted comparison goes on where it was.
 
 import hashlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -42,7 +40,7 @@ from parties.compare_settings import (
     tasks,
 )
 from parties.errors import ConfigError, JobFailed
-from parties.failures import EXIT_PEER
+from parties.parent import follow_parent
 from parties.progress import SweepProgress
 from parties.run import LocalNetwork, terminate_as_interrupt
 from parties.run_options import RunOptions, prepare
@@ -224,16 +222,9 @@ _BENCH: list[Bench] = []
 
 def _begin_worker(settings: CompareSettings) -> None:
     """Prepare a process of the pool: one core, and an end as soon as its parent ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+    follow_parent()
     threadpool_limits(1)
     _BENCH[:] = [Bench(settings)]
-
-
-def _follow(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(EXIT_PEER)
 
 
 def _work(task: Task, one_run: Communication | None) -> Row:

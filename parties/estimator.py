@@ -311,7 +311,9 @@ def _vagueness(error: BaseException) -> int:
     """
     if isinstance(error, ChargeLost):
         return 0
-    return 2 if isinstance(error, PartyUnreachable | NotReady | JobFailed) else 1
+    # a plain MpcError only says that somebody stopped
+    vague = isinstance(error, PartyUnreachable | NotReady | JobFailed) or type(error) is MpcError
+    return 2 if vague else 1
 
 
 def _same(answers: list[bytes], round_number: int) -> bytes:

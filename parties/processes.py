@@ -6,7 +6,6 @@ ends with its parent, however the parent ends.
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -21,24 +20,12 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from parties.errors import JobFailed
-from parties.failures import EXIT_PEER, from_body
+from parties.failures import from_body
 from parties.messages import ErrorBody
 
 _POLL_SECONDS = 0.05
 _END_SECONDS = 6.0
 _TERMINATE_SECONDS = 3.0
-
-
-def follow_parent() -> None:
-    """End this process as soon as its standard input closes."""
-
-    def watch() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while os.read(sys.stdin.fileno(), 1024):
-                pass
-        os._exit(EXIT_PEER)  # the parent is gone: nobody reads an error or waits for a clean end
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass

@@ -11,7 +11,8 @@ from mpc.transport import Endpoint, Identity
 from parties.client import PartyClient
 from parties.config import PartyConfig
 from parties.engine import MpcEngine
-from parties.errors import ConfigError, ManifestDiffers, PartyError
+from parties.errors import ConfigError, ManifestDiffers
+from parties.failures import FAILURES
 from parties.manifest import Manifest, PublicInputs, program_version
 from parties.party_job import PartyJob
 from parties.recovery import may_come_back
@@ -134,7 +135,7 @@ class PeerSessions:
                 client.status()
         except ManifestDiffers as differs:
             return differs
-        except PartyError:
+        except FAILURES:  # whatever the peer answers with
             return error
         return error
 
