@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mpc.transport import Credentials
 from parties.errors import ConfigError
 
 DAYS_PER_YEAR = 365
@@ -37,6 +38,11 @@ class Identity:
     name: str
     certificate_path: Path
     key_path: Path
+
+    @property
+    def credentials(self) -> Credentials:
+        """Return the two files, as the secure engine takes them."""
+        return Credentials(self.certificate_path, self.key_path)
 
     @property
     def certificate(self) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 
 from aim_core.aim import AimSettings, Lost, Measure, Select
 from aim_core.model_file import save_model
-from mpc.errors import MpcError
+from mpc.errors import MpcError, PeerLost, PeerTimeout
+from mpc.retrying import Backoff, Deadline, attempts, retry
 from parties.approval import load_approved_manifest
 from parties.client import PartyClient
 from parties.config import EstimatorConfig
@@ -41,7 +42,6 @@ from parties.messages import (
     pack,
     parse,
 )
-from parties.recovery import may_come_back
 from parties.signatures import Signer
 from parties.transcript import Transcript, values_digest
 from parties.transcript_entries import Drive, Failed, Result
@@ -52,8 +52,11 @@ MODEL_FILE = "model.npz"
 """The fitted model among a job's results."""
 
 _RESULTS = "results.json"
-_POLL_SECONDS = 0.2
-_OUTAGE_POLL_SECONDS = 1.0
+_POLL = Backoff(0.2, 1.0)
+_OUTAGE = Backoff(1.0, 10.0)
+_AWAY = (NotReady, PartyUnreachable, PeerLost, PeerTimeout)
+"""What a party says, or somebody says of it, that may be back soon."""
+
 _PATIENCE_SECONDS = 30.0
 """How long the other parties may take to say what went wrong after one has failed."""
 
@@ -236,9 +239,8 @@ class MpcOracle:
         return reports
 
     def _wait_for_uploads(self) -> dict[str, str]:
-        deadline = time.monotonic() + self._config.collect_timeout
         n_seen = -1
-        while True:
+        for _ in attempts(Deadline(self._config.collect_timeout), _POLL):
             statuses = self._at_all(lambda c: c.wait_ready(self._ready_seconds))
             for status in statuses:
                 if status.state == "failed":
@@ -250,19 +252,15 @@ class MpcOracle:
                 n_seen = len(common)
                 holders = len(self._manifest.holders)
                 self._emit({"event": "uploads", "uploads": n_seen, "holders": holders})
-            late = time.monotonic() > deadline
-            if n_seen == len(self._manifest.holders) or (late and self._enough(n_seen)):
-                return dict(sorted(common))
-            if late:
-                raise JobFailed(
-                    f"{n_seen} holders uploaded in {self._config.collect_timeout:.0f} s, the "
-                    f"manifest asks for {self._manifest.min_holders}; extend the time or remind "
-                    "the holders"
-                )
-            time.sleep(_POLL_SECONDS)
-
-    def _enough(self, n_holders: int) -> bool:
-        return n_holders >= self._manifest.min_holders
+            if n_seen == len(self._manifest.holders):
+                break
+        if n_seen < self._manifest.min_holders:
+            raise JobFailed(
+                f"{n_seen} holders uploaded in {self._config.collect_timeout:.0f} s, the "
+                f"manifest asks for {self._manifest.min_holders}; extend the time or remind "
+                "the holders"
+            )
+        return dict(sorted(common))
 
     @property
     def _ready_seconds(self) -> float:
@@ -270,19 +268,16 @@ class MpcOracle:
 
     def _ask(self, path: str, body: bytes) -> list[bytes]:
         """Ask all parties; while one of them is away, wait and ask again, under the same id."""
-        deadline: float | None = None
-        while True:
-            try:
-                return self._at_all(lambda client: client.post(path, body))
-            except (NotReady, PartyUnreachable, MpcError) as error:
-                now = time.monotonic()
-                deadline = now + self._config.outage_seconds if deadline is None else deadline
-                may_end = isinstance(error, NotReady | PartyUnreachable) or may_come_back(error)
-                if not may_end or now >= deadline:
-                    raise
-                self._emit({"event": "waiting", "text": f"waiting for the parties: {error}"})
-            time.sleep(_OUTAGE_POLL_SECONDS)
-            self._at_all(lambda c: c.wait_ready(self._ready_seconds))
+
+        def ask() -> list[bytes]:
+            return self._at_all(lambda client: client.post(path, body))
+
+        def wait_for_them(error: Exception) -> None:
+            self._emit({"event": "waiting", "text": f"waiting for the parties: {error}"})
+            self._at_all(lambda client: client.wait_ready(self._ready_seconds))
+
+        deadline = Deadline(self._config.outage_seconds)
+        return retry(ask, _AWAY, deadline, _OUTAGE, wait_for_them)
 
     def _at_all(self, action: Callable[[PartyClient], Reply]) -> list[Reply]:
         futures = [self._pool.submit(action, client) for client in self._clients]

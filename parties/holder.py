@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from aim_core.marginals import count_marginals
 from aim_core.splits import assign
 from aim_core.table import encoded_chunks
 from aim_core.workload import maximal_cliques
+from mpc.retrying import Backoff, Deadline, retry
 from mpc.upload import UploadFormat
 from parties.approval import load_approved_manifest
 from parties.certificates import Identity
@@ -36,7 +36,7 @@ from parties.signatures import Verifier
 Codes = list[np.ndarray]
 """A table as chunks of (n_rows, n_attributes) codes in a narrow integer type."""
 
-_RETRY_SECONDS = 0.5
+_PAUSES = Backoff(0.5, 5.0)
 
 
 def submit(config: HoldersConfig) -> dict[str, int]:
@@ -157,18 +157,18 @@ def _send(
 ) -> bytes:
     """Send what the party does not have, until it has all; return its receipt."""
     body, upload = BodyFile(_body_path(outbox, pid)), _record(outbox)["upload"]
-    furthest, deadline = 0, time.monotonic() + config.connect_timeout
+    furthest, deadline = 0, Deadline(config.connect_timeout)
     with PartyClient(manifest, pid, identity, config.request_timeout) as client:
-        while True:
-            try:
-                offset = client.received(identity.name, upload)
-                if furthest < offset <= body.size:
-                    furthest, deadline = offset, time.monotonic() + config.connect_timeout
-                return client.put(identity.name, upload, body, min(offset, body.size))
-            except (PartyUnreachable, UploadBroken):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_SECONDS)
+
+        def send_rest() -> bytes:
+            nonlocal furthest
+            offset = client.received(identity.name, upload)
+            if furthest < offset <= body.size:
+                furthest = offset
+                deadline.restart()
+            return client.put(identity.name, upload, body, min(offset, body.size))
+
+        return retry(send_rest, (PartyUnreachable, UploadBroken), deadline, _PAUSES)
 
 
 def check_receipt(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc.session import Session, open_session
-from mpc.transport import Endpoint, Identity
+from mpc.transport import Credentials, Endpoint
 from parties.certificates import make_identity
 from parties.errors import JobFailed
 from parties.ports import LOOPBACK, free_ports
@@ -24,14 +24,14 @@ def _party_main(
     pid: int,
     threshold: int,
     endpoints: Sequence[Endpoint],
-    identity: Identity,
+    credentials: Credentials,
     program: Program,
     argument: Any,
     results: "Queue[tuple[int, Any, str | None]]",
 ) -> None:
     async def main() -> Any:
         bind = (endpoints[pid].host, endpoints[pid].port)
-        session = await open_session(pid, threshold, endpoints, identity, bind, {"run": "local"})
+        session = await open_session(pid, threshold, endpoints, credentials, bind, {"run": "local"})
         result = await program(session, argument)
         await session.close()
         return result
@@ -70,7 +70,7 @@ def run_local_parties(
                     p,
                     threshold,
                     endpoints,
-                    Identity(made[p].certificate_path, made[p].key_path),
+                    made[p].credentials,
                     program,
                     argument,
                     results,
