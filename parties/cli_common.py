@@ -11,6 +11,7 @@ import typer
 
 from parties.errors import ExitCode
 from parties.failures import Failure, exit_code, to_body
+from parties.files import write_whole
 
 EXIT_INTERRUPTED = 130
 
@@ -52,7 +53,7 @@ def guarded(action: Callable[[], None], as_json: bool, error_file: Path | None =
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an exit code
         body = to_body(error)
         if error_file is not None:
-            error_file.write_text(body.model_dump_json(), "utf-8")
+            write_whole(error_file, body.model_dump_json())
         if exit_code(error) == ExitCode.INTERNAL:
             traceback.print_exception(error)
         if as_json:

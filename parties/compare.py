@@ -40,6 +40,7 @@ from parties.compare_settings import (
     tasks,
 )
 from parties.errors import ConfigError, JobFailed
+from parties.files import write_whole
 from parties.parent import follow_parent
 from parties.progress import SweepProgress
 from parties.run import LocalNetwork, terminate_as_interrupt
@@ -66,7 +67,7 @@ class _Folder:
         if not self.rows.exists():
             return found
         whole, newline, _ = self.rows.read_bytes().rpartition(b"\n")
-        self.rows.write_bytes(whole + newline)
+        write_whole(self.rows, whole + newline)
         for line in whole.splitlines():
             try:
                 row = Row.model_validate_json(line)

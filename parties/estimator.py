@@ -23,6 +23,7 @@ from parties.client import PartyClient
 from parties.config import EstimatorConfig
 from parties.engine import manifest_noise
 from parties.errors import AnswersDiffer, ChargeLost, JobFailed, NotReady, PartyUnreachable
+from parties.files import sync_file, write_whole
 from parties.manifest import (
     Manifest,
     PublicInputs,
@@ -118,10 +119,9 @@ def _write_results(
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
         table.to_csv(config.table, index=False)
-    results = config.out / _RESULTS
-    part = results.with_suffix(".part")
-    part.write_text(json.dumps(facts), "utf-8")
-    part.replace(results)  # the last step: what is there is whole
+    for name in ("codes.npy", MODEL_FILE):
+        sync_file(config.out / name)
+    write_whole(config.out / _RESULTS, json.dumps(facts))  # the last step: what is there is whole
 
 
 def _first_line(manifest: Manifest, config: EstimatorConfig) -> Drive:

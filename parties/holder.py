@@ -29,6 +29,7 @@ from parties.client import BodyFile, PartyClient
 from parties.config import HolderMember, HoldersConfig
 from parties.engine import upload_format
 from parties.errors import PartyUnreachable, UploadBroken, UploadRefused
+from parties.files import write_whole
 from parties.manifest import Manifest, PublicInputs, public_inputs
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
 from parties.signatures import Verifier
@@ -125,7 +126,7 @@ def prepare(vector: np.ndarray, form: UploadFormat, manifest: Manifest, outbox: 
             file.flush()
             os.fsync(file.fileno())
     facts = {"manifest": manifest.digest, "upload": secrets.token_hex(32), "counts": counts}
-    _write_whole(record, json.dumps(facts))
+    write_whole(record, json.dumps(facts), 0o600)
 
 
 def upload(
@@ -143,7 +144,7 @@ def upload(
         if not kept.exists():
             answer = _send(manifest, pid, identity, outbox, config)
             check_receipt(parse(UploadReceipt, answer), manifest, pid, identity.name, outbox)
-            _write_whole(kept, answer.decode())
+            write_whole(kept, answer)
         receipt = parse(UploadReceipt, kept.read_bytes())
         check_receipt(receipt, manifest, pid, identity.name, outbox)
         return receipt
@@ -194,14 +195,7 @@ def check_receipt(
 def _keep_receipts(receipts: Sequence[UploadReceipt], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for receipt in receipts:
-        _write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+        write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
 
 
 def _rows_of(codes: Codes, owners: np.ndarray, holder: int) -> Iterator[np.ndarray]:

@@ -32,6 +32,7 @@ from aim_core.schema import Schema, schema_from_dict
 from aim_core.workload import Workload, closure
 from parties.certificates import fingerprint
 from parties.errors import ConfigError, IdentityError
+from parties.files import write_whole
 
 PROTOCOL = "distaim/1"
 """Name and version of the protocol that this program speaks."""
@@ -299,7 +300,7 @@ def load_manifest(path: Path) -> Manifest:
 
 def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
-    path.write_text(json.dumps(json.loads(manifest.canonical_bytes()), indent=1), "utf-8")
+    write_whole(path, json.dumps(json.loads(manifest.canonical_bytes()), indent=1))
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aim_core.toml_text import toml_comment, toml_table
 from parties.certificates import fingerprint
+from parties.files import write_whole
 from parties.manifest import Manifest, Member, PublicInputs, parse_fraction
 
 _HEADER = """Manifest of a DistAIM job: what all sites agree on.
@@ -43,7 +44,7 @@ def manifest_toml(manifest: Manifest) -> str:
 
 def save_manifest_toml(manifest: Manifest, path: Path) -> None:
     """Write the TOML file of a manifest."""
-    path.write_text(manifest_toml(manifest), "utf-8")
+    write_whole(path, manifest_toml(manifest))
 
 
 def _member(header: str, member: Mapping[str, Any], comment: str = "") -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.errors import UploadBroken, UploadRefused
+from parties.files import sync_file, sync_folder
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt
 from parties.signatures import Signer
-from parties.store import Store, disk_error, sync_folder
+from parties.store import Store, disk_error
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,11 @@ class UploadStore:
 
 
 def _synced_size(path: Path) -> int:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size
+    sync_file(path)
+    return path.stat().st_size
 
 
 def _synced_digest(path: Path) -> str:
+    sync_file(path)
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
