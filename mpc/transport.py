@@ -7,10 +7,11 @@ after it, in any start order, until a deadline.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -217,6 +218,32 @@ async def _report(connector: _Connector, endpoints: Sequence[Endpoint]) -> None:
         await asyncio.sleep(REPORT_SECONDS)
 
 
+@contextlib.asynccontextmanager
+async def _open_doors(
+    connector: _Connector,
+    endpoints: Sequence[Endpoint],
+    credentials: Credentials,
+    bind: tuple[str, int],
+) -> AsyncIterator[None]:
+    """Listen for the parties before this one and dial those after it, as long as it is open."""
+    pid = connector.network.pid
+    peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
+    context = pinned_context(credentials, [e.pem for e in peers], server=True)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(connector, None), *bind, ssl=context
+    )
+    tasks = [asyncio.create_task(_dial(connector, credentials, e)) for e in peers if e.pid > pid]
+    tasks.append(asyncio.create_task(_report(connector, endpoints)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        server.close()
+        if not connector.refusal.done():
+            connector.refusal.cancel()
+
+
 async def _meet(connector: _Connector, connect_seconds: float) -> None:
     """Return when all peers have joined; raise why the set-up ends before."""
     failure = connector.network.failure
@@ -258,26 +285,14 @@ async def connect(
     """
     network = Network(pid, len(endpoints), silence_seconds, receive_seconds)
     connector = _Connector(network, endpoints, binding)
-    peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
-    context = pinned_context(credentials, [e.pem for e in peers], server=True)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Connection(connector, None), *bind, ssl=context
-    )
-    tasks = [asyncio.create_task(_dial(connector, credentials, e)) for e in peers if e.pid > pid]
-    tasks.append(asyncio.create_task(_report(connector, endpoints)))
-    try:
-        await _meet(connector, connect_seconds)
-    except MpcError as error:
-        network.abort(error)  # so that the others name who is missing, and not this party
-        raise
-    except BaseException:
-        network.close()
-        raise
-    finally:
-        for task in tasks:
-            task.cancel()
-        server.close()
-        if not connector.refusal.done():
-            connector.refusal.cancel()
+    async with _open_doors(connector, endpoints, credentials, bind):
+        try:
+            await _meet(connector, connect_seconds)
+        except MpcError as error:
+            network.abort(error)  # so that the others name who is missing, and not this party
+            raise
+        except BaseException:
+            network.close()
+            raise
     network.start_watchdog()
     return network

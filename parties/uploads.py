@@ -16,12 +16,12 @@ from parties.store import Store, disk_error
 
 @dataclass(frozen=True)
 class UploadPart:
-    """What a holder says of the bytes that it sends: they are a body's end, from a place on.
+    """What a holder says of the bytes that it sends: they are a body's end, from an offset on.
 
     Attributes:
         upload: the sharing's id, equal at all parties.
         sha256: hash of the whole body for this party.
-        offset: place of the first byte in the body; 0 sends all of it.
+        offset: where the first byte stands in the body; 0 sends all of it.
     """
 
     upload: str
