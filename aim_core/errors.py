@@ -1,8 +1,18 @@
 """Errors of the mechanism's side. Texts say what happened, why, and what to do."""
 
+from typing import ClassVar
+
 
 class AimError(Exception):
-    """Root of all errors that aim_core raises on purpose."""
+    """Root of all errors that aim_core raises on purpose; each is made from its text alone.
+
+    `exit_code` is what a program exits with (the meanings: docs/deploying.md, Troubleshooting).
+    `party` and `round` are set where a compute party met the error, None elsewhere.
+    """
+
+    exit_code: ClassVar[int] = 2
+    party: int | None = None
+    round: int | None = None
 
 
 class SchemaError(AimError):
@@ -23,6 +33,8 @@ class DomainTooLarge(AimError):
 
 class BudgetExceeded(AimError):
     """A request costs more privacy budget than is left."""
+
+    exit_code = 3
 
 
 class MechanismError(AimError):

@@ -1,6 +1,6 @@
 """Links to the peers: frames by tag, failure of one peer fails every wait, bytes are counted.
 
-``Network`` and ``PeerLink`` know nothing of sockets; ``transport.py`` connects them over TLS and
+`Network` and `PeerLink` know nothing of sockets; `transport.py` connects them over TLS and
 the conformance tests connect them in memory.
 """
 
@@ -42,7 +42,7 @@ class PeerLink:
         return len(data)
 
     def receive(self, kind: Kind, tag: int) -> asyncio.Future[bytes]:
-        """Return a future of the payload that the peer sends under ``kind`` and ``tag``."""
+        """Return a future of the payload that the peer sends under `kind` and `tag`."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         payload = self._arrived.pop((kind, tag), None)
         if payload is not None:
@@ -91,9 +91,9 @@ class PeerLink:
         return self._error is not None
 
     def fail(self, error: MpcError, *, keep_arrived: bool = False) -> None:
-        """Let all waiting and later calls raise ``error``.
+        """Let all waiting and later calls raise `error`.
 
-        With ``keep_arrived`` what the peer sent before can still be received.
+        With `keep_arrived` what the peer sent before can still be received.
         """
         self._error = error
         if not keep_arrived:
@@ -192,7 +192,7 @@ class Network:
         self.fail(error)
 
     def fail(self, error: MpcError) -> None:
-        """End all waits with ``error`` and close the connections."""
+        """End all waits with `error` and close the connections."""
         if not self.failure.done():
             self.failure.set_result(error)
             for link in self.links.values():

@@ -15,7 +15,7 @@ from mpc.channel import Channel, Step, StepRun, StepStatistics
 from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.keystream import Keystream, RandomBytes, digest, extract_key
 from mpc.network import Network
-from mpc.transport import Endpoint, Identity, connect
+from mpc.transport import Credentials, Endpoint, connect
 from mpc.wire import Kind
 
 KEY_BYTES = 32
@@ -158,7 +158,7 @@ async def open_session(
     pid: int,
     threshold: int,
     endpoints: Sequence[Endpoint],
-    identity: Identity,
+    credentials: Credentials,
     bind: tuple[str, int],
     binding: Mapping[str, str],
     *,
@@ -169,7 +169,7 @@ async def open_session(
     """Connect with the peers over TLS and return a session with fresh keys.
 
     `pid`: this party, 0 <= pid < m. `threshold`: how many parties may collude. `endpoints`: all m
-    parties, this one included. `identity`: files of this party's certificate and key. `bind`:
+    parties, this one included. `credentials`: files of this party's certificate and key. `bind`:
     address and port to listen on. `binding`: public facts that all parties must share; differences
     are named by field. `connect_seconds`: deadline for all peers to join. `silence_seconds`: a peer
     that sends nothing (not even a heartbeat) for so long has failed. `receive_seconds`: deadline of
@@ -181,7 +181,7 @@ async def open_session(
     network = await connect(
         pid,
         endpoints,
-        identity,
+        credentials,
         bind,
         {**binding, "parties": str(len(endpoints)), "threshold": str(threshold)},
         connect_seconds=connect_seconds,

@@ -7,19 +7,21 @@ after it, in any start order, until a deadline.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.network import Network, PeerLink
+from mpc.retrying import Backoff
 from mpc.wire import FrameDecoder, Kind, frame
 
-RETRY_SECONDS = 0.1
+_DIAL = Backoff(0.1, 0.5)
 HELLO_SECONDS = 10.0
 REPORT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -35,27 +37,41 @@ class Endpoint:
     certificate: bytes
 
     @property
+    def pem(self) -> str:
+        """The certificate as text."""
+        return self.certificate.decode("ascii")
+
+    @property
     def der(self) -> bytes:
         """The certificate in DER form, as TLS reports it."""
-        return ssl.PEM_cert_to_DER_cert(self.certificate.decode("ascii"))
+        return ssl.PEM_cert_to_DER_cert(self.pem)
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Files of this party's own certificate and private key (PEM)."""
+class Credentials:
+    """Files of this site's own certificate and private key (PEM)."""
 
     certificate_path: Path
     key_path: Path
 
 
-def tls_context(identity: Identity, endpoints: Sequence[Endpoint], server: bool) -> ssl.SSLContext:
-    """Return a TLS 1.3 context that trusts exactly the given peers' certificates."""
+def pinned_context(
+    credentials: Credentials, trusted: Iterable[str], *, server: bool
+) -> ssl.SSLContext:
+    """Return a TLS 1.3 context that shows one certificate and trusts exactly the listed ones (PEM).
+
+    Raises OSError (SSLError among them) or ValueError if a certificate or key cannot be loaded.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the pinned certificate is the identity, not the host name
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(identity.certificate_path, identity.key_path)
-    context.load_verify_locations(cadata="".join(e.certificate.decode("ascii") for e in endpoints))
+    # the listed certificate itself is the anchor; none of them may vouch for another one
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if server:
+        context.num_tickets = 0  # no resumption: every connection proves its key
+    context.load_cert_chain(credentials.certificate_path, credentials.key_path)
+    context.load_verify_locations(cadata="\n".join(trusted))
     return context
 
 
@@ -172,11 +188,13 @@ class _Connector:
             self.refusal.set_exception(error)
 
 
-async def _dial(connector: _Connector, identity: Identity, endpoint: Endpoint) -> None:
-    """Connect to a later party, again and again until it has joined."""
-    context = tls_context(identity, [endpoint], server=False)
+async def _dial(connector: _Connector, credentials: Credentials, endpoint: Endpoint) -> None:
+    """Connect to a later party, again and again until it has joined or the caller gives up."""
+    context = pinned_context(credentials, [endpoint.pem], server=False)
     loop = asyncio.get_running_loop()
-    while endpoint.pid in connector.missing:
+    for pause in _DIAL:
+        if endpoint.pid not in connector.missing:
+            return
         try:
             await loop.create_connection(
                 lambda: _Connection(connector, endpoint.pid),
@@ -188,7 +206,7 @@ async def _dial(connector: _Connector, identity: Identity, endpoint: Endpoint) -
             await asyncio.sleep(HELLO_SECONDS)
         except OSError as error:
             _log.debug("party %d is not reachable yet: %s", endpoint.pid, error)
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
 
 
 async def _report(connector: _Connector, endpoints: Sequence[Endpoint]) -> None:
@@ -200,10 +218,55 @@ async def _report(connector: _Connector, endpoints: Sequence[Endpoint]) -> None:
         await asyncio.sleep(REPORT_SECONDS)
 
 
+@contextlib.asynccontextmanager
+async def _open_doors(
+    connector: _Connector,
+    endpoints: Sequence[Endpoint],
+    credentials: Credentials,
+    bind: tuple[str, int],
+) -> AsyncIterator[None]:
+    """Listen for the parties before this one and dial those after it, as long as it is open."""
+    pid = connector.network.pid
+    peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
+    context = pinned_context(credentials, [e.pem for e in peers], server=True)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(connector, None), *bind, ssl=context
+    )
+    tasks = [asyncio.create_task(_dial(connector, credentials, e)) for e in peers if e.pid > pid]
+    tasks.append(asyncio.create_task(_report(connector, endpoints)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        server.close()
+        if not connector.refusal.done():
+            connector.refusal.cancel()
+
+
+async def _meet(connector: _Connector, connect_seconds: float) -> None:
+    """Return when all peers have joined; raise why the set-up ends before."""
+    failure = connector.network.failure
+    complete = asyncio.create_task(connector.wait_complete())
+    outcomes: set[asyncio.Future[Any]] = {complete, connector.refusal, failure}
+    try:
+        await asyncio.wait(outcomes, timeout=connect_seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        complete.cancel()
+    if connector.refusal.done():
+        connector.refusal.result()
+    if failure.done():
+        raise failure.result()
+    if connector.missing:
+        names = ", ".join(map(str, connector.missing))
+        text = f"party {names} did not connect within {connect_seconds:.0f} s"
+        raise PeerTimeout(text, connector.missing[0])
+
+
 async def connect(
     pid: int,
     endpoints: Sequence[Endpoint],
-    identity: Identity,
+    credentials: Credentials,
     bind: tuple[str, int],
     binding: Mapping[str, str],
     *,
@@ -211,48 +274,25 @@ async def connect(
     silence_seconds: float,
     receive_seconds: float,
 ) -> Network:
-    """Connect party ``pid`` with all its peers and return the network.
+    """Connect party `pid` with all its peers and return the network.
 
-    ``binding`` holds public facts that all parties must share (manifest hash, version); a
+    `binding` holds public facts that all parties must share (manifest hash, version); a
     difference is refused by the name of the field.
 
     Raises:
-        PeerTimeout: a peer did not join within ``connect_seconds``; the message names it.
+        PeerTimeout: a peer did not join within `connect_seconds`; the message names it.
         ProtocolViolation: a peer's claimed id or binding is not what it has to be.
     """
     network = Network(pid, len(endpoints), silence_seconds, receive_seconds)
     connector = _Connector(network, endpoints, binding)
-    peers = [endpoint for endpoint in endpoints if endpoint.pid != pid]
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Connection(connector, None),
-        *bind,
-        ssl=tls_context(identity, peers, server=True),
-    )
-    dials = [asyncio.create_task(_dial(connector, identity, e)) for e in peers if e.pid > pid]
-    background = [*dials, asyncio.create_task(_report(connector, endpoints))]
-    complete = asyncio.create_task(connector.wait_complete())
-    outcomes: set[asyncio.Future[Any]] = {complete, connector.refusal, network.failure}
-    try:
-        await asyncio.wait(outcomes, timeout=connect_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if connector.refusal.done():
-            connector.refusal.result()
-        if network.failure.done():
-            raise network.failure.result()
-        if connector.missing:
-            names = ", ".join(map(str, connector.missing))
-            text = f"party {names} did not connect within {connect_seconds:.0f} s"
-            raise PeerTimeout(text, connector.missing[0])
-    except MpcError as error:
-        network.abort(error)  # so that the others name who is missing, and not this party
-        raise
-    except BaseException:
-        network.close()
-        raise
-    finally:
-        for task in [*background, complete]:
-            task.cancel()
-        server.close()
-        if not connector.refusal.done():
-            connector.refusal.cancel()
+    async with _open_doors(connector, endpoints, credentials, bind):
+        try:
+            await _meet(connector, connect_seconds)
+        except MpcError as error:
+            network.abort(error)  # so that the others name who is missing, and not this party
+            raise
+        except BaseException:
+            network.close()
+            raise
     network.start_watchdog()
     return network

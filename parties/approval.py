@@ -6,7 +6,6 @@ version tells in which fields that one differed. All of it is signed with the pa
 """
 
 import datetime as dt
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from parties.canonical import canonical
 from parties.certificates import WARNING_DAYS, Identity, validity
 from parties.engine import manifest_budget, upload_format
 from parties.errors import ConfigError, IdentityError, NotApproved
+from parties.files import write_whole
 from parties.manifest import (
     Frozen,
     Manifest,
@@ -218,8 +218,5 @@ def _is_by(certificate: str, purpose: str, message: bytes, signature: str) -> bo
 
 
 def _write(path: Path, approval: Approval) -> None:
-    """Write an approval so that it is there as a whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    part.write_text(approval.model_dump_json(indent=1) + "\n", "utf-8")
-    part.replace(path)
+    write_whole(path, approval.model_dump_json(indent=1) + "\n")

@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mpc.transport import Credentials
 from parties.errors import ConfigError
+from parties.files import sync_file, write_whole
 
 DAYS_PER_YEAR = 365
 THROW_AWAY_DAYS = DAYS_PER_YEAR
@@ -37,6 +39,11 @@ class Identity:
     name: str
     certificate_path: Path
     key_path: Path
+
+    @property
+    def credentials(self) -> Credentials:
+        """Return the two files, as the secure engine takes them."""
+        return Credentials(self.certificate_path, self.key_path)
 
     @property
     def certificate(self) -> str:
@@ -107,7 +114,8 @@ def make_identity(
         ) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(key_pem)
-    identity.certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    sync_file(identity.key_path)
+    write_whole(identity.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
     return identity
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parties.cli_common import Json, guarded
-from parties.failures import EXIT_VIOLATION
+from parties.errors import ExitCode
 
 if TYPE_CHECKING:
     from parties.audit import Audit
@@ -41,7 +41,7 @@ def audit_command(
         found = audit(run_dirs, manifest)
         typer.echo(json.dumps(_audit_json(found)) if as_json else _audit_text(found))
         if found.verdict == "failed":
-            sys.exit(EXIT_VIOLATION)
+            sys.exit(ExitCode.VIOLATION)
 
     guarded(check, as_json)
 

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from aim_core.errors import AimError
-from mpc.errors import MpcError
-from parties.errors import PartyError
-from parties.failures import EXIT_INTERNAL, exit_code, to_body
+from parties.errors import ExitCode
+from parties.failures import Failure, exit_code, to_body
+from parties.files import write_whole
 
 EXIT_INTERRUPTED = 130
 
@@ -54,8 +53,8 @@ def guarded(action: Callable[[], None], as_json: bool, error_file: Path | None =
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an exit code
         body = to_body(error)
         if error_file is not None:
-            error_file.write_text(body.model_dump_json(), "utf-8")
-        if exit_code(error) == EXIT_INTERNAL:
+            write_whole(error_file, body.model_dump_json())
+        if exit_code(error) == ExitCode.INTERNAL:
             traceback.print_exception(error)
         if as_json:
             typer.echo(body.model_dump_json(), err=True)
@@ -65,7 +64,7 @@ def guarded(action: Callable[[], None], as_json: bool, error_file: Path | None =
 
 
 def _text(error: Exception) -> str:
-    if not isinstance(error, AimError | MpcError | PartyError):
+    if not isinstance(error, Failure):
         return "an internal error, see above; please report it"
     where = [
         f"{name} {value}"

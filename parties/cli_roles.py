@@ -138,7 +138,7 @@ def job_command(
 
 def _begin_child(follow_parent: bool) -> None:
     if follow_parent:
-        from parties.processes import follow_parent as follow  # children only
+        from parties.parent import follow_parent as follow  # children only
 
         follow()
 

@@ -1,7 +1,6 @@
 """The client of a compute party's API, as holders and the estimator use it."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from mpc.retrying import Backoff, Deadline, attempts, retry
 from parties.canonical import read_json
 from parties.certificates import Identity
 from parties.errors import ManifestDiffers, PartyUnreachable
@@ -29,18 +29,19 @@ from parties.messages import (
 )
 from parties.tls import client_context
 
-_POLL_SECONDS = 0.1
+_POLL = Backoff(0.1, 0.5)
 _CONNECT_SECONDS = 10.0
-_ATTEMPTS = 3
+_BROKEN = (httpx.NetworkError, httpx.ProtocolError)
+_BROKEN_SECONDS = 0.3
+"""How long a request is tried again after the first time that its connection broke."""
 
 
 class PartyClient:
     """One compute party over HTTPS, pinned by its certificate.
 
     Requests are idempotent by design (each has an id or is the same for a given holder), so a
-    broken connection is tried again; after `_ATTEMPTS` it is PartyUnreachable. An upload is tried
-    once, and the caller asks where to go on. An answer that is an error is raised as the error that
-    it names.
+    broken connection is tried again before it is PartyUnreachable. An upload is tried once, and the
+    caller asks where to go on. An answer that is an error is raised as the error that it names.
     """
 
     def __init__(self, manifest: Manifest, pid: int, identity: Identity, timeout: float) -> None:
@@ -92,46 +93,45 @@ class PartyClient:
             "Content-Length": str(body.size - offset),
         }
         rest = body.chunks(offset)
-        return self._request("PUT", f"/v1/uploads/{holder}", 1, content=rest, headers=headers)
+        return self._request("PUT", f"/v1/uploads/{holder}", 0, content=rest, headers=headers)
 
     def wait_ready(self, timeout: float) -> Status:
         """Wait until the party has met its peers; PartyUnreachable after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while True:
+        problem = ""
+        for _ in attempts(Deadline(timeout), _POLL):
             try:
                 status = self.status()
-                if status.state != "connecting":
-                    return status
-                problem = "it has not met its peers"
             except PartyUnreachable as error:
                 problem = str(error)
-            if time.monotonic() > deadline:
-                raise PartyUnreachable(
-                    f"compute party {self.pid} is not ready after {timeout:.0f} s: {problem}; "
-                    "check that its process runs and that its address is right",
-                    party=self.pid,
-                )
-            time.sleep(_POLL_SECONDS)
+                continue
+            if status.state != "connecting":
+                return status
+            problem = "it has not met its peers"
+        raise PartyUnreachable(
+            f"compute party {self.pid} is not ready after {timeout:.0f} s: {problem}; "
+            "check that its process runs and that its address is right",
+            party=self.pid,
+        )
 
-    def _request(self, method: str, path: str, attempts: int = _ATTEMPTS, **options: Any) -> bytes:
-        for attempt in range(attempts):
-            try:
-                response = self._client.request(method, path, **options)
-            except httpx.TransportError as error:
-                if attempt + 1 < attempts and not isinstance(error, httpx.TimeoutException):
-                    time.sleep(_POLL_SECONDS)
-                    continue
-                raise PartyUnreachable(
-                    f"compute party {self.pid} does not answer at {self._entry.url} "
-                    f"({type(error).__name__}: {error}); it ended, or its certificate or ours is "
-                    "not the one that the manifest lists",
-                    party=self.pid,
-                ) from error
-            if response.status_code == httpx.codes.OK:
-                return response.content
-            answer = self._error(response)
-            raise self._difference() if isinstance(answer, ManifestDiffers) else answer
-        raise AssertionError("unreachable")
+    def _request(
+        self, method: str, path: str, patience: float = _BROKEN_SECONDS, **options: Any
+    ) -> bytes:
+        def send() -> httpx.Response:
+            return self._client.request(method, path, **options)
+
+        try:
+            response = retry(send, _BROKEN, Deadline(patience), _POLL)
+        except httpx.TransportError as error:
+            raise PartyUnreachable(
+                f"compute party {self.pid} does not answer at {self._entry.url} "
+                f"({type(error).__name__}: {error}); it ended, or its certificate or ours is "
+                "not the one that the manifest lists",
+                party=self.pid,
+            ) from error
+        if response.status_code == httpx.codes.OK:
+            return response.content
+        answer = self._error(response)
+        raise self._difference() if isinstance(answer, ManifestDiffers) else answer
 
     def _error(self, response: httpx.Response) -> Exception:
         try:

@@ -7,10 +7,8 @@ next is begun, so an interrupted comparison goes on where it was.
 
 import hashlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -42,8 +40,9 @@ from parties.compare_settings import (
     tasks,
 )
 from parties.errors import ConfigError, JobFailed
-from parties.failures import EXIT_PEER
+from parties.files import write_whole
 from parties.local_network import LocalNetwork
+from parties.parent import follow_parent
 from parties.processes import terminate_as_interrupt
 from parties.progress import SweepProgress
 from parties.run_options import RunOptions, prepare
@@ -69,7 +68,7 @@ class _Folder:
         if not self.rows.exists():
             return found
         whole, newline, _ = self.rows.read_bytes().rpartition(b"\n")
-        self.rows.write_bytes(whole + newline)
+        write_whole(self.rows, whole + newline)
         for line in whole.splitlines():
             try:
                 row = Row.model_validate_json(line)
@@ -225,16 +224,9 @@ _BENCH: list[Bench] = []
 
 def _begin_worker(settings: CompareSettings) -> None:
     """Prepare a process of the pool: one core, and an end as soon as its parent ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+    follow_parent()
     threadpool_limits(1)
     _BENCH[:] = [Bench(settings)]
-
-
-def _follow(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(EXIT_PEER)
 
 
 def _work(task: Task, one_run: Communication | None) -> Row:

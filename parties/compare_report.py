@@ -30,6 +30,7 @@ from parties.compare_statistics import (
     summarise,
     text_marker,
 )
+from parties.files import write_whole
 
 _NOTHING = "–"
 _FILES = ("error-epsilon", "error-bytes", "nll-epsilon", "auc-epsilon")
@@ -60,14 +61,14 @@ def write_reports(out: Path, facts: Facts, rows: Sequence[Row]) -> None:
         raise ValueError("there is nothing to compare: no run has finished")
     ordered = sorted(rows, key=sort_key)
     groups = summarise(ordered)
-    (out / "compare.csv").write_text(_csv_text(ordered), "utf-8")
+    write_whole(out / "compare.csv", _csv_text(ordered))
     content = {
         "facts": facts.model_dump(mode="json"),
         "rows": [row.model_dump(mode="json") for row in ordered],
         "summary": [group.as_json() for group in groups],
     }
-    (out / "compare.json").write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
-    (out / "compare.html").write_text(_page(facts, ordered, groups), "utf-8")
+    write_whole(out / "compare.json", json.dumps(content, indent=1, allow_nan=False))
+    write_whole(out / "compare.html", _page(facts, ordered, groups))
 
 
 def write_plots(folder: Path, facts: Facts, rows: Sequence[Row], prefix: str) -> None:

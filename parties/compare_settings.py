@@ -10,6 +10,7 @@ from aim_core.flaim_terms import Variant
 from aim_core.splits import parse_kind
 from parties.compare_rows import DISTAIM, METHODS
 from parties.errors import ConfigError
+from parties.files import write_whole
 from parties.manifest import Frozen
 from parties.manifest_draft import check_budget, check_participation
 
@@ -119,7 +120,7 @@ def load_or_save(settings: CompareSettings, path: Path) -> None:
                 f"{path.parent} holds a comparison with another {', '.join(changed)}; its rows "
                 "would not compare: name a new folder with --out"
             )
-    path.write_text(settings.model_dump_json(indent=1), "utf-8")
+    write_whole(path, settings.model_dump_json(indent=1))
 
 
 def variant_of(method: str) -> Variant | None:

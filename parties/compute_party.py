@@ -28,7 +28,7 @@ def run_party(config: PartyConfig) -> None:
     """
     manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
-    _check_place(config, manifest)
+    _check_identity(config, manifest)
     for text in expiry_warnings(manifest, dt.datetime.now(dt.UTC)):
         sys.stderr.write(f"distaim: warning: {text}\n")
     budget = manifest_budget(manifest, inputs)
@@ -75,7 +75,7 @@ async def _listen(server: ApiServer) -> None:
         ) from error
 
 
-def _check_place(config: PartyConfig, manifest: Manifest) -> None:
+def _check_identity(config: PartyConfig, manifest: Manifest) -> None:
     """Check that this site is the party that its config claims to be."""
     if config.pid >= manifest.n_parties:
         raise ConfigError(f"pid {config.pid} is not among the {manifest.n_parties} parties")

@@ -13,6 +13,7 @@ from parties.config import EstimatorConfig
 from parties.engine import manifest_noise
 from parties.environment import environment
 from parties.events import Emit, Notice
+from parties.files import sync_file, write_whole
 from parties.manifest import (
     Manifest,
     PublicInputs,
@@ -101,10 +102,10 @@ def _write_results(
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
         table.to_csv(config.table, index=False)
-    results = config.out / RESULTS_FILE
-    part = results.with_suffix(".part")
-    part.write_text(facts.model_dump_json(), "utf-8")
-    part.replace(results)  # the last step: what is there is whole
+    for name in (CODES_FILE, MODEL_FILE):
+        sync_file(config.out / name)
+    # the last step: where the results are, everything is whole
+    write_whole(config.out / RESULTS_FILE, facts.model_dump_json())
 
 
 def _first_line(manifest: Manifest, config: EstimatorConfig) -> DriveLine:

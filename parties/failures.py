@@ -1,104 +1,63 @@
-"""Which error is which HTTP status and exit code, and errors as JSON in both directions."""
+"""Errors of all three packages as HTTP statuses, exit codes and JSON, in both directions."""
 
-from aim_core.errors import AimError, BudgetExceeded
-from mpc.errors import EncodingOverflow, MpcError, PeerLost, PeerTimeout, ProtocolViolation
-from parties.errors import (
-    AnswersDiffer,
-    ChargeLost,
-    ConfigError,
-    IdentityError,
-    InputsRefused,
-    JobFailed,
-    ManifestDiffers,
-    NotApproved,
-    NotReady,
-    PartyError,
-    PartyUnreachable,
-    RequestConflict,
-    RequestRefused,
-    StateError,
-    UploadBroken,
-    UploadRefused,
-)
+from collections.abc import Iterator
+
+from aim_core.errors import AimError
+from mpc.errors import MpcError
+from parties.errors import ExitCode, JobFailed, PartyError
 from parties.messages import ErrorBody
 
-EXIT_INTERNAL = 1
-EXIT_INPUT = 2
-EXIT_BUDGET = 3
-EXIT_PEER = 4
-EXIT_VIOLATION = 5
+Failure = AimError | MpcError | PartyError
+"""An error that was raised on purpose: its text and its public fields may be told to others."""
 
-_TABLE: tuple[tuple[type[Exception], int, int], ...] = (
-    # (error, HTTP status, exit code); the first class that fits counts
-    (BudgetExceeded, 403, EXIT_BUDGET),
-    (AimError, 422, EXIT_INPUT),
-    (EncodingOverflow, 422, EXIT_INPUT),
-    (ProtocolViolation, 502, EXIT_VIOLATION),
-    (MpcError, 502, EXIT_PEER),
-    (IdentityError, 403, EXIT_VIOLATION),
-    (AnswersDiffer, 502, EXIT_VIOLATION),
-    (RequestConflict, 409, EXIT_VIOLATION),
-    (ChargeLost, 410, EXIT_PEER),
-    (NotReady, 503, EXIT_PEER),
-    (ManifestDiffers, 409, EXIT_INPUT),
-    (UploadRefused, 409, EXIT_INPUT),
-    (InputsRefused, 422, EXIT_INPUT),
-    (RequestRefused, 422, EXIT_VIOLATION),
-    (ConfigError, 422, EXIT_INPUT),
-    (PartyError, 502, EXIT_PEER),
-)
+FAILURES = (AimError, MpcError, PartyError)
+"""The roots of the trees, for `except` clauses."""
 
-_KNOWN: dict[str, type[PartyError]] = {
-    kind.__name__: kind
-    for kind in (
-        ConfigError,
-        NotApproved,
-        IdentityError,
-        UploadRefused,
-        UploadBroken,
-        InputsRefused,
-        RequestRefused,
-        RequestConflict,
-        ChargeLost,
-        NotReady,
-        StateError,
-        ManifestDiffers,
-        JobFailed,
-        PartyUnreachable,
-        AnswersDiffer,
-    )
+_INTERNAL_STATUS = 500
+_STATUS = {
+    ExitCode.INPUT: 422,
+    ExitCode.BUDGET: 403,
+    ExitCode.PEER: 502,
+    ExitCode.VIOLATION: 502,
 }
-_KNOWN_MPC: dict[str, type[MpcError]] = {
-    kind.__name__: kind for kind in (PeerLost, PeerTimeout, ProtocolViolation, EncodingOverflow)
-}
+"""What errors answer that know nothing of HTTP."""
 
 
 def http_status(error: Exception) -> int:
     """Return the HTTP status that answers a request which ended in `error`."""
-    return next((status for kind, status, _ in _TABLE if isinstance(error, kind)), 500)
+    if isinstance(error, PartyError):
+        return error.http_status
+    return _STATUS.get(exit_code(error), _INTERNAL_STATUS)
 
 
-def exit_code(error: Exception) -> int:
-    """Return the exit code of a command that ended in `error` (1: not raised on purpose)."""
-    return next((code for kind, _, code in _TABLE if isinstance(error, kind)), EXIT_INTERNAL)
+def exit_code(error: Exception) -> ExitCode:
+    """Return the exit code of a command that ended in `error`."""
+    return ExitCode(error.exit_code) if isinstance(error, Failure) else ExitCode.INTERNAL
 
 
 def to_body(error: Exception, round_number: int | None = None) -> ErrorBody:
     """Describe an error. One that was not raised on purpose is named, its text kept back."""
-    known = isinstance(error, AimError | MpcError | PartyError)
-    return ErrorBody(
-        error=type(error).__name__,
-        message=str(error) if known else "an internal error; see this program's own log",
-        party=getattr(error, "party", None),
-        round=round_number if round_number is not None else getattr(error, "round", None),
-    )
+    if isinstance(error, Failure):
+        number = error.round if round_number is None else round_number
+        return ErrorBody(
+            error=type(error).__name__, message=str(error), party=error.party, round=number
+        )
+    text = "an internal error; see this program's own log"
+    return ErrorBody(error=type(error).__name__, message=text, round=round_number)
 
 
-def from_body(body: ErrorBody) -> AimError | MpcError | PartyError:
+def from_body(body: ErrorBody) -> Failure:
     """Return the error that a body describes; an unknown class becomes JobFailed."""
-    if body.error == BudgetExceeded.__name__:
-        return BudgetExceeded(body.message)
-    if body.error in _KNOWN_MPC:
-        return _KNOWN_MPC[body.error](body.message, body.party)
-    kind = _KNOWN.get(body.error, JobFailed)
-    return kind(body.message, party=body.party, round=body.round)
+    known = {kind.__name__: kind for kind in error_classes()}
+    error = known.get(body.error, JobFailed)(body.message)
+    error.party, error.round = body.party, body.round
+    return error
+
+
+def error_classes() -> Iterator[type[Failure]]:
+    """Yield every class of the three trees."""
+    waiting: list[type[Failure]] = list(FAILURES)
+    while waiting:
+        kind = waiting.pop()
+        yield kind
+        waiting.extend(kind.__subclasses__())

@@ -9,19 +9,22 @@ import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from aim_core.arrays import Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
 from aim_core.splits import assign
 from aim_core.table import encoded_chunks
 from aim_core.workload import maximal_cliques
+from mpc.retrying import Backoff, Deadline, retry
 from mpc.upload import UploadFormat
 from parties.approval import load_approved_manifest
 from parties.certificates import Identity
@@ -29,14 +32,18 @@ from parties.client import BodyFile, PartyClient
 from parties.config import HolderMember, HoldersConfig
 from parties.engine import upload_format
 from parties.errors import PartyUnreachable, UploadBroken, UploadRefused
+from parties.files import write_whole
 from parties.manifest import Manifest, PublicInputs, public_inputs
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
 from parties.signatures import Verifier
 
-Codes = list[np.ndarray]
-"""A table as chunks of (n_rows, n_attributes) codes in a narrow integer type."""
+CodeChunk = npt.NDArray[np.integer[Any]]
+"""Some rows of a table, (n_rows, n_attributes) codes in a narrow integer type."""
 
-_RETRY_SECONDS = 0.5
+Cells = npt.NDArray[np.uint32]
+"""A holder's counts of all maximal marginals, one after the other, (n_cells,)."""
+
+_PAUSES = Backoff(0.5, 5.0)
 
 
 def submit(config: HoldersConfig) -> dict[str, int]:
@@ -64,7 +71,7 @@ def submit(config: HoldersConfig) -> dict[str, int]:
 
 def _tables(
     config: HoldersConfig, inputs: PublicInputs
-) -> Iterator[tuple[HolderMember, Iterable[np.ndarray]]]:
+) -> Iterator[tuple[HolderMember, Iterable[CodeChunk]]]:
     """Yield each member's rows as chunks of codes; one member's table is never held as a whole."""
     if len(config.members) == 1:
         yield config.members[0], encoded_chunks(config.table, inputs.schema)
@@ -72,17 +79,17 @@ def _tables(
     codes = read_codes(config.table, inputs)
     n_holders = len(config.members)
     owners = assign(codes, inputs.domain, n_holders, config.split, config.seed, config.target)
-    for place, member in enumerate(config.members):
-        yield member, _rows_of(codes, owners, place)
+    for number, member in enumerate(config.members):
+        yield member, _rows_of(codes, owners, number)
 
 
-def read_codes(table: Path, inputs: PublicInputs) -> Codes:
+def read_codes(table: Path, inputs: PublicInputs) -> list[CodeChunk]:
     """Code a table and keep its codes in the narrowest type that holds the largest one."""
     narrow = np.min_scalar_type(max(inputs.domain.sizes) - 1)
     return [chunk.astype(narrow) for chunk in encoded_chunks(table, inputs.schema)]
 
 
-def count_vector(chunks: Iterable[np.ndarray], inputs: PublicInputs, n_max: int) -> np.ndarray:
+def count_vector(chunks: Iterable[CodeChunk], inputs: PublicInputs, n_max: int) -> Cells:
     """Count the maximal marginals and join them in their order, (n_cells,) uint32.
 
     Raises TableError for more rows than the public bound `n_max`.
@@ -98,7 +105,7 @@ def count_vector(chunks: Iterable[np.ndarray], inputs: PublicInputs, n_max: int)
     return _joined(counts, cliques, inputs.domain)
 
 
-def prepare(vector: np.ndarray, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
+def prepare(vector: Cells, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
     """Share a vector into one body file per party, unless its shares are there already.
 
     UploadRefused if a party has given a receipt for shares of another table.
@@ -125,7 +132,7 @@ def prepare(vector: np.ndarray, form: UploadFormat, manifest: Manifest, outbox: 
             file.flush()
             os.fsync(file.fileno())
     facts = {"manifest": manifest.digest, "upload": secrets.token_hex(32), "counts": counts}
-    _write_whole(record, json.dumps(facts))
+    write_whole(record, json.dumps(facts), 0o600)
 
 
 def upload(
@@ -143,7 +150,7 @@ def upload(
         if not kept.exists():
             answer = _send(manifest, pid, identity, outbox, config)
             check_receipt(parse(UploadReceipt, answer), manifest, pid, identity.name, outbox)
-            _write_whole(kept, answer.decode())
+            write_whole(kept, answer)
         receipt = parse(UploadReceipt, kept.read_bytes())
         check_receipt(receipt, manifest, pid, identity.name, outbox)
         return receipt
@@ -157,18 +164,18 @@ def _send(
 ) -> bytes:
     """Send what the party does not have, until it has all; return its receipt."""
     body, upload = BodyFile(_body_path(outbox, pid)), _record(outbox)["upload"]
-    furthest, deadline = 0, time.monotonic() + config.connect_timeout
+    furthest, deadline = 0, Deadline(config.connect_timeout)
     with PartyClient(manifest, pid, identity, config.request_timeout) as client:
-        while True:
-            try:
-                offset = client.received(identity.name, upload)
-                if furthest < offset <= body.size:
-                    furthest, deadline = offset, time.monotonic() + config.connect_timeout
-                return client.put(identity.name, upload, body, min(offset, body.size))
-            except (PartyUnreachable, UploadBroken):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_SECONDS)
+
+        def send_rest() -> bytes:
+            nonlocal furthest
+            offset = client.received(identity.name, upload)
+            if furthest < offset <= body.size:
+                furthest = offset
+                deadline.restart()
+            return client.put(identity.name, upload, body, min(offset, body.size))
+
+        return retry(send_rest, (PartyUnreachable, UploadBroken), deadline, _PAUSES)
 
 
 def check_receipt(
@@ -194,32 +201,25 @@ def check_receipt(
 def _keep_receipts(receipts: Sequence[UploadReceipt], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for receipt in receipts:
-        _write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
+        write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
-
-
-def _rows_of(codes: Codes, owners: np.ndarray, holder: int) -> Iterator[np.ndarray]:
+def _rows_of(
+    codes: list[CodeChunk], owners: npt.NDArray[np.int32], holder: int
+) -> Iterator[CodeChunk]:
     start = 0
     for chunk in codes:
         yield chunk[owners[start : start + len(chunk)] == holder]
         start += len(chunk)
 
 
-def _joined(
-    counts: dict[Clique, np.ndarray], cliques: Sequence[Clique], domain: Domain
-) -> np.ndarray:
+def _joined(counts: dict[Clique, Counts], cliques: Sequence[Clique], domain: Domain) -> Cells:
     vector = np.empty(sum(domain.n_cells(clique) for clique in cliques), dtype=np.uint32)
-    place = 0
+    start = 0
     for clique in cliques:
         cells = counts.pop(clique)
-        vector[place : place + cells.size] = cells
-        place += cells.size
+        vector[start : start + cells.size] = cells
+        start += cells.size
     return vector
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mpc.session import Session, open_session
-from mpc.transport import Endpoint, Identity
+from mpc.transport import Credentials, Endpoint
 from parties.certificates import make_identity
 from parties.errors import JobFailed
 from parties.ports import LOOPBACK, free_ports
@@ -31,14 +31,14 @@ def _party_main(
     pid: int,
     threshold: int,
     endpoints: Sequence[Endpoint],
-    identity: Identity,
+    credentials: Credentials,
     program: Program,
     argument: Any,
     results: Results,
 ) -> None:
     async def main() -> Any:
         bind = (endpoints[pid].host, endpoints[pid].port)
-        session = await open_session(pid, threshold, endpoints, identity, bind, {"run": "local"})
+        session = await open_session(pid, threshold, endpoints, credentials, bind, {"run": "local"})
         result = await program(session, argument)
         await session.close()
         return result
@@ -67,8 +67,7 @@ def run_local_parties(
         ]
         processes = []
         for pid, own in enumerate(made):
-            identity = Identity(own.certificate_path, own.key_path)
-            arguments = (pid, threshold, endpoints, identity, program, argument, results)
+            arguments = (pid, threshold, endpoints, own.credentials, program, argument, results)
             processes.append(context.Process(target=_party_main, args=arguments, daemon=True))
         for process in processes:
             process.start()

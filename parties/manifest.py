@@ -32,6 +32,7 @@ from aim_core.workload import Workload, closure
 from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.certificates import fingerprint
 from parties.errors import ConfigError, IdentityError
+from parties.files import write_whole
 
 PROTOCOL = "distaim/1"
 """Name and version of the protocol that this program speaks."""
@@ -303,7 +304,7 @@ def load_manifest(path: Path) -> Manifest:
 def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
     raw = manifest.model_dump(mode="json", by_alias=True)
-    path.write_text(json.dumps(raw, indent=1, sort_keys=True), "utf-8")
+    write_whole(path, json.dumps(raw, indent=1, sort_keys=True))
 
 
 def read_settings(path: Path) -> dict[str, Any]:

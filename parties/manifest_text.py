@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from parties.certificates import fingerprint
+from parties.files import write_whole
 from parties.manifest import Manifest, Member, PublicInputs, parse_fraction
 
 _HEADER = """Manifest of a DistAIM job: what all sites agree on.
@@ -34,7 +35,7 @@ def manifest_toml(manifest: Manifest) -> str:
 
 def save_manifest_toml(manifest: Manifest, path: Path) -> None:
     """Write the TOML file of a manifest."""
-    path.write_text(manifest_toml(manifest), "utf-8")
+    write_whole(path, manifest_toml(manifest))
 
 
 def summary(manifest: Manifest, inputs: PublicInputs) -> str:

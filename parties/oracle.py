@@ -1,6 +1,5 @@
 """The oracle behind the compute parties' API: a request goes to all of them, one answer is due."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
@@ -9,7 +8,8 @@ from typing import Self, TypeVar
 
 from aim_core.arrays import Counts
 from aim_core.requests import Lost, Measure, Select
-from mpc.errors import MpcError
+from mpc.errors import MpcError, PeerLost, PeerTimeout
+from mpc.retrying import Backoff, Deadline, attempts, retry
 from parties.client import PartyClient
 from parties.config import EstimatorConfig
 from parties.errors import AnswersDiffer, ChargeLost, JobFailed, NotReady, PartyUnreachable
@@ -26,12 +26,14 @@ from parties.messages import (
     pack,
     parse,
 )
-from parties.recovery import may_come_back
 
 Reply = TypeVar("Reply")
 
-_POLL_SECONDS = 0.2
-_OUTAGE_POLL_SECONDS = 1.0
+_POLL = Backoff(0.2, 1.0)
+_OUTAGE = Backoff(1.0, 10.0)
+_AWAY = (NotReady, PartyUnreachable, PeerLost, PeerTimeout)
+"""What a party says, or somebody says of it, that may be back soon."""
+
 _PATIENCE_SECONDS = 30.0
 """How long the other parties may take to say what went wrong after one has failed."""
 
@@ -116,9 +118,8 @@ class MpcOracle:
         return reports
 
     def _wait_for_uploads(self) -> dict[str, str]:
-        deadline = time.monotonic() + self._config.collect_timeout
         n_seen = -1
-        while True:
+        for _ in attempts(Deadline(self._config.collect_timeout), _POLL):
             statuses = self._at_all(lambda c: c.wait_ready(self._ready_seconds))
             for status in statuses:
                 if status.state == "failed":
@@ -130,19 +131,15 @@ class MpcOracle:
                 n_seen = len(common)
                 holders = len(self._manifest.holders)
                 self._emit(UploadsCounted(uploads=n_seen, holders=holders))
-            late = time.monotonic() > deadline
-            if n_seen == len(self._manifest.holders) or (late and self._enough(n_seen)):
-                return dict(sorted(common))
-            if late:
-                raise JobFailed(
-                    f"{n_seen} holders uploaded in {self._config.collect_timeout:.0f} s, the "
-                    f"manifest asks for {self._manifest.min_holders}; extend the time or remind "
-                    "the holders"
-                )
-            time.sleep(_POLL_SECONDS)
-
-    def _enough(self, n_holders: int) -> bool:
-        return n_holders >= self._manifest.min_holders
+            if n_seen == len(self._manifest.holders):
+                break
+        if n_seen < self._manifest.min_holders:
+            raise JobFailed(
+                f"{n_seen} holders uploaded in {self._config.collect_timeout:.0f} s, the "
+                f"manifest asks for {self._manifest.min_holders}; extend the time or remind "
+                "the holders"
+            )
+        return dict(sorted(common))
 
     @property
     def _ready_seconds(self) -> float:
@@ -150,19 +147,16 @@ class MpcOracle:
 
     def _ask(self, path: str, body: bytes) -> list[bytes]:
         """Ask all parties; while one of them is away, wait and ask again, under the same id."""
-        deadline: float | None = None
-        while True:
-            try:
-                return self._at_all(lambda client: client.post(path, body))
-            except (NotReady, PartyUnreachable, MpcError) as error:
-                now = time.monotonic()
-                deadline = now + self._config.outage_seconds if deadline is None else deadline
-                may_end = isinstance(error, NotReady | PartyUnreachable) or may_come_back(error)
-                if not may_end or now >= deadline:
-                    raise
-                self._emit(Notice(event="waiting", text=f"waiting for the parties: {error}"))
-            time.sleep(_OUTAGE_POLL_SECONDS)
-            self._at_all(lambda c: c.wait_ready(self._ready_seconds))
+
+        def ask() -> list[bytes]:
+            return self._at_all(lambda client: client.post(path, body))
+
+        def wait_for_them(error: Exception) -> None:
+            self._emit(Notice(event="waiting", text=f"waiting for the parties: {error}"))
+            self._at_all(lambda client: client.wait_ready(self._ready_seconds))
+
+        deadline = Deadline(self._config.outage_seconds)
+        return retry(ask, _AWAY, deadline, _OUTAGE, wait_for_them)
 
     def _at_all(self, action: Callable[[PartyClient], Reply]) -> list[Reply]:
         futures = [self._pool.submit(action, client) for client in self._clients]
@@ -191,7 +185,9 @@ def _vagueness(error: BaseException) -> int:
     """
     if isinstance(error, ChargeLost):
         return 0
-    return 2 if isinstance(error, PartyUnreachable | NotReady | JobFailed) else 1
+    # a plain MpcError only says that somebody stopped
+    vague = isinstance(error, PartyUnreachable | NotReady | JobFailed) or type(error) is MpcError
+    return 2 if vague else 1
 
 
 def _same(answers: list[bytes], round_number: int) -> bytes:

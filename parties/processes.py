@@ -5,13 +5,12 @@ ends with its parent, however the parent ends.
 """
 
 import contextlib
-import os
+import math
 import queue
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,26 +19,15 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from mpc.retrying import Backoff, Deadline, attempts
 from parties.errors import JobFailed
 from parties.events import EVENTS, Emit, Event
-from parties.failures import EXIT_PEER, from_body
+from parties.failures import from_body
 from parties.messages import ErrorBody
 
-_POLL_SECONDS = 0.05
+_POLL = Backoff(0.05, 0.05)
 _END_SECONDS = 6.0
 _TERMINATE_SECONDS = 3.0
-
-
-def follow_parent() -> None:
-    """End this process as soon as its standard input closes."""
-
-    def watch() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while os.read(sys.stdin.fileno(), 1024):
-                pass
-        os._exit(EXIT_PEER)  # the parent is gone: nobody reads an error or waits for a clean end
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -115,7 +103,7 @@ class Supervisor:
         Raises the error that tells most as soon as any child has failed: by then the others
         have ended too, on their own or by force.
         """
-        while True:
+        for _ in attempts(Deadline(math.inf), _POLL):  # the children have deadlines of their own
             ended = main.process.poll() is not None
             _drain(main, emit)
             failed = [child for child in self.children if child.process.poll() not in (None, 0)]
@@ -124,7 +112,6 @@ class Supervisor:
                 raise self._explain(failed[0])
             if ended:
                 return
-            time.sleep(_POLL_SECONDS)
 
     def finish(self) -> None:
         """Wait until all children have ended well; JobFailed for one that has not."""
@@ -147,11 +134,9 @@ class Supervisor:
                 child.process.stdin.close()
 
     def _end_all(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        for _ in attempts(Deadline(timeout), _POLL):
             if all(child.process.poll() is not None for child in self.children):
                 return
-            time.sleep(_POLL_SECONDS)
 
     def _explain(self, first: Child) -> Exception:
         """Say why the run failed: who was killed, else what the first one to fail reports."""

@@ -42,11 +42,11 @@ def merged(claims: Mapping[int, Claim]) -> Claim:
     if odd is not None:
         raise ProtocolViolation(f"party {odd} has frozen other inputs than its peers", odd)
     longest = max((claim.charges for claim in claims.values()), key=len)
-    for place in range(len(longest)):
-        entries = {p: c.charges[place] for p, c in claims.items() if len(c.charges) > place}
+    for index in range(len(longest)):
+        entries = {p: c.charges[index] for p, c in claims.items() if len(c.charges) > index}
         odd = minority(entries)
         if odd is not None:
-            text = f"entry {place + 1} of the ledger of party {odd} differs from its peers': edited"
+            text = f"entry {index + 1} of the ledger of party {odd} differs from its peers': edited"
             raise ProtocolViolation(text, odd)
     _check_lengths(claims, len(longest))
     first = next(iter(frozen.values()), None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvicorn
 from starlette.requests import Request
@@ -11,9 +11,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from parties.certificates import fingerprint_of_der
 from parties.errors import IdentityError, RequestRefused
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 FINGERPRINT_KEY = "distaim.client_fingerprint"
 """Key of the ASGI scope that holds the client certificate's SHA-256 (hex)."""
@@ -75,7 +72,7 @@ class ApiServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen; OSError-like exits of uvicorn become a RuntimeError that names the address."""
+        """Listen; OSError names the address if that is not possible."""
         self._task = asyncio.create_task(self._server.run_quietly())
         while not self._server.started:
             await asyncio.sleep(0.01)
@@ -98,16 +95,11 @@ def client_fingerprint(request: Request) -> str:
     return pin
 
 
-async def capped_chunks(request: Request, cap: int) -> "AsyncIterator[bytes]":
-    """Yield a request's body; RequestRefused as soon as it is longer than `cap` bytes."""
-    n_bytes = 0
-    async for chunk in request.stream():
-        n_bytes += len(chunk)
-        if n_bytes > cap:
-            raise RequestRefused(f"the request's body is longer than {cap} bytes")
-        yield chunk
-
-
 async def capped_body(request: Request, cap: int) -> bytes:
-    """Read a request's body; RequestRefused as in `capped_chunks`."""
-    return b"".join([chunk async for chunk in capped_chunks(request, cap)])
+    """Read a request's body; RequestRefused as soon as it is longer than `cap` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > cap:
+            raise RequestRefused(f"the request's body is longer than {cap} bytes")
+    return bytes(body)

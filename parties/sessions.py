@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
+from mpc.retrying import Deadline
 from mpc.session import Session, open_session
-from mpc.transport import Endpoint, Identity
+from mpc.transport import Endpoint
 from parties.client import PartyClient
 from parties.config import PartyConfig
 from parties.engine import MpcEngine
-from parties.errors import ConfigError, ManifestDiffers, PartyError
+from parties.errors import ConfigError, ManifestDiffers
+from parties.failures import FAILURES
 from parties.manifest import Manifest, PublicInputs, program_version
 from parties.party_job import PartyJob
 from parties.recovery import may_come_back
@@ -40,7 +41,7 @@ class PeerSessions:
         shamir = manifest.engine == "shamir"
         self._reconnect_seconds = 0.0 if shamir else config.reconnect_seconds
         self._met = False
-        self._deadline = time.monotonic() + self._patience(config.connect_timeout)
+        self._deadline = Deadline(self._patience(config.connect_timeout))
 
     def _patience(self, least: float = 0.0) -> float:
         done = self._job.state == "done"
@@ -58,8 +59,8 @@ class PeerSessions:
             return True
         if self._met:
             self._met = False
-            self._deadline = time.monotonic() + self._patience()
-        late = self._deadline - time.monotonic() < _LEAST_SECONDS
+            self._deadline = Deadline(self._patience())
+        late = self._deadline.left < _LEAST_SECONDS
         if self._job.state == "done":
             return late  # until then a peer that missed the end may come and learn of it
         if late or not may_come_back(error):
@@ -118,10 +119,10 @@ class PeerSessions:
             config.pid,
             self._manifest.threshold,
             endpoints,
-            Identity(config.certificate, config.key),
+            config.identity.credentials,
             (config.host, config.mpc_port),
             {"manifest": self._manifest.digest, "version": program_version()},
-            connect_seconds=max(self._deadline - time.monotonic(), _LEAST_SECONDS),
+            connect_seconds=max(self._deadline.left, _LEAST_SECONDS),
         )
 
     def _with_fields(self, error: ProtocolViolation) -> Exception:
@@ -134,7 +135,7 @@ class PeerSessions:
                 client.status()
         except ManifestDiffers as differs:
             return differs
-        except PartyError:
+        except FAILURES:  # whatever the peer answers with
             return error
         return error
 

@@ -5,7 +5,6 @@ on disk when the call returns (WAL with synchronous=FULL), and a torn one was ne
 stays locked, so that two processes cannot work on one state.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -235,12 +234,3 @@ def disk_error(error: OSError, party: int) -> StateError:
         "full, and start this party again: nothing is lost or charged twice",
         party=party,
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names of a folder's files are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterable
 
+from mpc.transport import pinned_context
 from parties.certificates import Identity
 from parties.errors import ConfigError
 
@@ -14,33 +15,21 @@ def server_context(identity: Identity, trusted: Iterable[str]) -> ssl.SSLContext
     one of them completes the handshake; which one decides what it may ask for. ConfigError if a
     certificate or key cannot be loaded.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.num_tickets = 0  # no resumption: every connection proves its key
-    _pin(context, identity, trusted)
-    return context
+    return _context(identity, trusted, server=True)
 
 
 def client_context(identity: Identity, server_certificate: str) -> ssl.SSLContext:
     """Return a context that talks to the owner of `server_certificate` (PEM) and nobody else.
 
-    Host names are not compared: the pinned certificate is the server's identity. ConfigError as
-    in `server_context`.
+    ConfigError as in `server_context`.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    _pin(context, identity, [server_certificate])
-    return context
+    return _context(identity, [server_certificate], server=False)
 
 
-def _pin(context: ssl.SSLContext, identity: Identity, trusted: Iterable[str]) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    # The listed certificate itself is the anchor; none of them may vouch for another one.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+def _context(identity: Identity, trusted: Iterable[str], *, server: bool) -> ssl.SSLContext:
     try:
-        context.load_cert_chain(identity.certificate_path, identity.key_path)
-        context.load_verify_locations(cadata="\n".join(trusted))
-    except (OSError, ssl.SSLError, ValueError) as error:
+        return pinned_context(identity.credentials, trusted, server=server)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"the certificate or key of {identity.name} cannot be used ({error}); check "
             f"{identity.certificate_path}, {identity.key_path} and the manifest's certificates"

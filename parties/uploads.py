@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.errors import UploadBroken, UploadRefused
+from parties.files import sync_file, sync_folder
 from parties.messages import RECEIPT_PURPOSE, UploadReceipt
 from parties.signatures import Signer
-from parties.store import Store, disk_error, sync_folder
+from parties.store import Store, disk_error
 
 
 @dataclass(frozen=True)
 class UploadPart:
-    """What a holder says of the bytes that it sends: they are a body's end, from a place on.
+    """What a holder says of the bytes that it sends: they are a body's end, from an offset on.
 
     Attributes:
         upload: the sharing's id, equal at all parties.
         sha256: hash of the whole body for this party.
-        offset: place of the first byte in the body; 0 sends all of it.
+        offset: where the first byte stands in the body; 0 sends all of it.
     """
 
     upload: str
@@ -183,12 +184,11 @@ class UploadStore:
 
 
 def _synced_size(path: Path) -> int:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size
+    sync_file(path)
+    return path.stat().st_size
 
 
 def _synced_digest(path: Path) -> str:
+    sync_file(path)
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ import pytest
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.session import open_session
-from mpc.transport import Endpoint, Identity, _Connection, tls_context
+from mpc.transport import Endpoint, _Connection, pinned_context
 from mpc.wire import HEADER, MAX_PAYLOAD, Kind, frame
 from parties.certificates import make_identity
 from parties.ports import LOOPBACK, free_ports
@@ -45,7 +45,7 @@ class World:
     """Three endpoints with pinned certificates, and a stranger's certificate."""
 
     def __init__(self, certificates):
-        self.identities = [Identity(c.certificate_path, c.key_path) for c in certificates]
+        self.identities = [c.credentials for c in certificates]
         self.stranger = self.identities.pop()
         self.endpoints = [
             Endpoint(p, LOOPBACK, port, certificates[p].certificate.encode())
@@ -66,7 +66,7 @@ class World:
         )
 
     def context(self, identity, server_pid):
-        return tls_context(identity, [self.endpoints[server_pid]], server=False)
+        return pinned_context(identity, [self.endpoints[server_pid].pem], server=False)
 
     async def dial(self, pid, context):
         """Connect to a party, as soon as it listens, with a context of the test's choice."""

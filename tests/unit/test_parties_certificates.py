@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mpc.transport import pinned_context
 from parties.certificates import Identity, fingerprint, make_identity, read_certificate
 from parties.errors import ConfigError
 from parties.tls import client_context, server_context
@@ -53,6 +54,19 @@ def test_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
 def test_pinned_peers_connect_with_tls_1_3(pair) -> None:
     server, client, _ = pair
     assert handshake(server, client, server.certificate, [client.certificate]) == "TLSv1.3"
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_peers_and_clients_are_pinned_with_the_same_flags(pair, server: bool) -> None:
+    """Links between parties and the API take their contexts from one place."""
+    own, peer, _ = pair
+    context = pinned_context(own.credentials, [peer.certificate], server=server)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert context.cert_store_stats()["x509"] == 1  # what is listed, and no store of the system
+    if server:
+        assert context.num_tickets == 0  # a connection cannot be resumed without its key
 
 
 def test_client_refuses_another_server(pair) -> None:

@@ -10,6 +10,7 @@ from party_world import World
 
 from aim_core.errors import TableError
 from aim_core.marginals import count_marginals
+from mpc.retrying import Backoff
 from parties import holder
 from parties.client import BodyFile
 from parties.config import HolderMember, HoldersConfig
@@ -185,7 +186,7 @@ def test_only_what_a_party_lacks_is_sent_again(
     )
     party = BreakingParty(breaks)
     monkeypatch.setattr(holder, "PartyClient", party)
-    monkeypatch.setattr(holder, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(holder, "_PAUSES", Backoff(0, 0))
     body = (tmp_path / "body-1.share").read_bytes()
     answer = holder._send(manifest, 1, world.identities["ann"], tmp_path, settings(tmp_path))
     assert answer.decode() == hashlib.sha256(body).hexdigest()
@@ -213,6 +214,6 @@ def test_a_party_that_takes_nothing_is_given_up(
         tmp_path,
     )
     monkeypatch.setattr(holder, "PartyClient", BreakingParty([UploadBroken("dropped")] * 99))
-    monkeypatch.setattr(holder, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(holder, "_PAUSES", Backoff(0.01, 0.01))
     with pytest.raises(UploadBroken):
         holder._send(manifest, 1, world.identities["ann"], tmp_path, settings(tmp_path, 0.1))

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from aim_core.accounting import rho_from_epsilon_delta
-from aim_core.errors import BudgetExceeded, MechanismError
+from aim_core.errors import MechanismError
 from aim_core.schema import schema_from_dict
 from aim_core.workload import parse_workload
 from mpc.access import AccessStructure
-from mpc.errors import PeerLost, ProtocolViolation
 from mpc.job import noise_costs
 from mpc.noise import NoiseCosts, NoiseKind
-from parties.errors import ConfigError, JobFailed, RequestConflict
-from parties.failures import exit_code, from_body, http_status, to_body
+from parties.errors import ConfigError
 from parties.mechanism import Draws, budget, noise_terms, run_budget
 from parties.plaintext_noise import PlaintextNoise
 from parties.run_options import RunOptions, check_options, prepare
@@ -72,33 +70,6 @@ def test_plaintext_noise_has_the_stated_variance(source: tuple[int, int, int], f
     assert abs(cells.var() / (64 * factor) - 1) < 6 * (2 / 40_000) ** 0.5
     draws = noise.gumbel(4_000, 24) / 2**24
     assert abs(draws.var() / (source[2] * np.pi**2 / 6) - 1) < 0.25
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [
-        (BudgetExceeded("no"), 403, 3),
-        (PeerLost("gone", 2), 502, 4),
-        (ProtocolViolation("bad", 1), 502, 5),
-        (RequestConflict("other"), 409, 5),
-        (ConfigError("x"), 422, 2),
-        (JobFailed("end", party=1, round=3), 502, 4),
-        (ValueError("secret"), 500, 1),
-    ],
-)
-def test_errors_have_a_status_an_exit_code_and_cross_the_wire(
-    error: Exception, status: int, code: int
-) -> None:
-    assert (http_status(error), exit_code(error)) == (status, code)
-    body = to_body(error)
-    if code == 1:
-        assert "secret" not in body.message
-        assert isinstance(from_body(body), JobFailed)
-    else:
-        again = from_body(body)
-        assert type(again) is type(error)
-        assert str(again) == str(error)
-        assert getattr(again, "party", None) == getattr(error, "party", None)
 
 
 @pytest.mark.parametrize(

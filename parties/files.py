@@ -1,0 +1,41 @@
+"""Files that somebody relies on: there as a whole or not at all, also after a loss of power."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: Path, data: str | bytes, mode: int = 0o666) -> None:
+    """Write a file, or replace it, at once: a reader finds all of the old or all of the new.
+
+    It is on disk when this returns. The umask applies to `mode`. Raises OSError; then the old file,
+    if any, is as it was.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until what has been written to a file is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
