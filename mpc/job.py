@@ -65,14 +65,18 @@ def make_noise(
     access: AccessStructure,
     fraction_bits: int = FRACTION_BITS,
     sampler: Sampler | None = None,
+    *,
+    ahead: bool = True,
 ) -> NoiseSource:
     """Return the noise source of a kind that the manifest names.
+
+    Joint noise is made `ahead` of requests, or only when it is asked for.
 
     Raises:
         MpcError: the kind is unknown.
     """
     if kind == "joint":
-        return JointNoise()
+        return JointNoise(made_ahead=ahead)
     if kind == "dealers":
         return DealerNoise(access, fraction_bits, sampler)
     raise MpcError(f"noise {kind!r} is unknown: use 'joint' or 'dealers'")

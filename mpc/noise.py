@@ -204,8 +204,10 @@ class JointNoise:
     See ``gaussian.sample_gaussian_shares`` and ``gumbel.sample_gumbel_shares``.
     """
 
-    made_ahead = True
     costs = JOINT_COSTS
+
+    def __init__(self, *, made_ahead: bool = True) -> None:
+        self.made_ahead = made_ahead
 
     def gaussian_bound(self, sigma2: Fraction) -> int:
         """See ``NoiseSource``; above ``gaussian.magnitude_bound`` of every plan up to sigma2."""

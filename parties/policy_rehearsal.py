@@ -54,7 +54,7 @@ class PolicyRehearsal:
     """
 
     sigma2: Fraction
-    epsilon: Fraction
+    selection_epsilon: Fraction
     rho_oneways: Fraction
     variances: dict[Fraction, int]
     n_rows: int
@@ -89,7 +89,7 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
     measured = [inputs.domain.n_cells(record.clique) for record in course.rounds]
     return PolicyRehearsal(
         sigma2=first.sigma2,
-        epsilon=select.epsilon,
+        selection_epsilon=select.epsilon,
         rho_oneways=first.rho_used,
         variances=dict(Counter(record.sigma2 for record in course.rounds)),
         n_rows=data.n_rows,
