@@ -23,7 +23,7 @@ from parties.audit_files import (
     find_transcripts,
     read_file,
 )
-from parties.audit_findings import Finding, Findings
+from parties.audit_findings import AuditFinding, Findings
 from parties.audit_replay import replay
 from parties.chain import canonical, first_head
 from parties.engine import manifest_budget, manifest_noise
@@ -54,7 +54,7 @@ class Audit:
     """The outcome: "failed" with any error, else "partial" for a job that did not finish."""
 
     verdict: Verdict
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     manifest: str
     parties: tuple[int, ...]
     rounds: int

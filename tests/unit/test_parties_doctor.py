@@ -25,7 +25,8 @@ from parties.approval import approve
 from parties.certificates import Identity, make_identity
 from parties.cli import app
 from parties.config import PartyConfig
-from parties.doctor import Finding, Site, examine
+from parties.doctor import Site, examine
+from parties.doctor_findings import Finding
 from parties.manifest import Manifest, program_version, save_manifest
 from parties.ports import free_ports
 from parties.server import ApiServer
