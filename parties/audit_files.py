@@ -86,7 +86,7 @@ class TranscriptFile:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChargedRequest:
     """One charged request and its answer, with their line numbers; None: it was not answered.
 
     A charge that a party booked on its peers' word after a crash has no request in its transcript.
@@ -108,7 +108,7 @@ class Account:
 
     source: str
     file: TranscriptFile
-    steps: list[Step] = field(default_factory=list)
+    charged: list[ChargedRequest] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
     finished: bool = False
 

@@ -8,6 +8,7 @@ taken from the peer's word, and nothing is ever unpickled.
 import json
 import zlib
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -21,6 +22,9 @@ MANIFEST_HEADER = "X-Manifest"
 
 UPLOAD_HEADER, HASH_HEADER, OFFSET_HEADER = "X-Upload", "X-Body-Sha256", "X-Offset"
 """Headers of an upload: the sharing's id, the whole body's hash, where what is sent begins."""
+
+SELECTION_EPSILON_CAP = Fraction(64)
+"""Largest epsilon of one selection that a party computes with; scores stay small below it."""
 
 SMALL_BODY = 1 << 20
 """Largest body, in bytes, of a request without arrays."""

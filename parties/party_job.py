@@ -45,6 +45,7 @@ from parties.manifest import (
 from parties.mechanism import Budget
 from parties.memory import peak_rss_mb
 from parties.messages import (
+    SELECTION_EPSILON_CAP,
     FinishAnswer,
     FinishRequest,
     FreezeRequest,
@@ -68,9 +69,6 @@ from parties.transcript_entries import Failed, Measure, Measured, Select, Select
 from parties.uploads import UploadPart
 
 State = Literal["connecting", "collecting", "frozen", "running", "done", "failed"]
-
-EPSILON_CAP = Fraction(64)
-"""Largest epsilon of one selection that a party computes with; scores stay small below it."""
 
 Work = Callable[[str, str, bytes], Awaitable[bytes]]
 
@@ -513,8 +511,10 @@ class PartyJob:
         request = parse(SelectRequest, header)
         self._check_candidates(request.candidates)
         epsilon = parse_fraction(request.epsilon)
-        if not 0 < epsilon <= EPSILON_CAP:
-            raise RequestRefused(f"epsilon of a selection must be above 0, at most {EPSILON_CAP}")
+        if not 0 < epsilon <= SELECTION_EPSILON_CAP:
+            raise RequestRefused(
+                f"epsilon of a selection must be above 0, at most {SELECTION_EPSILON_CAP}"
+            )
         if len(request.biases) != len(request.candidates):
             raise RequestRefused("there must be one bias per candidate")
         cliques = [self.inputs.candidates[place] for place in request.candidates]
