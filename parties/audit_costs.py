@@ -70,7 +70,7 @@ class Costs:
         if head != request.ledger:
             text = "the ledger's head does not follow from the charges"
             findings.error(account.source, text, line=step.line, field="ledger")
-        cliques = [list(self.inputs.candidates[place]) for place in request.candidates]
+        cliques = [list(self.inputs.candidates[index]) for index in request.candidates]
         self._check_answer(account, step, cliques, findings)
 
     def _due(

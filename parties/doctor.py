@@ -218,13 +218,13 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_problem(folder: Path) -> str:
-    place = _existing(folder)
-    if not place.is_dir():
-        return f"{place} is a file"
-    if not os.access(place, os.W_OK | os.X_OK):
-        return f"{place} cannot be written"
+    nearest = _existing(folder)
+    if not nearest.is_dir():
+        return f"{nearest} is a file"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest} cannot be written"
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
+        with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(b"\0" * 4096)
             file.flush()
             os.fsync(file.fileno())

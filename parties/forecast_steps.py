@@ -13,7 +13,7 @@ from mpc.bank import MAX_GAUSSIANS
 from parties.engine import upload_format
 from parties.manifest import Manifest, PublicInputs, parse_fraction
 from parties.policy_rehearsal import PolicyRehearsal
-from parties.rehearsal import REHEARSED_CELLS, Cost, Rehearsal
+from parties.rehearsal import REHEARSED_CELLS, Cost, Rehearsal, padded
 from parties.trial_run import Trial
 
 Basis = Literal["exact", "estimate"]
@@ -257,8 +257,3 @@ def gaussians_ahead(noise: str, sizes: Sequence[int]) -> int:
     not.
     """
     return padded(min(max(sizes), MAX_GAUSSIANS)) if noise == "joint" else 0
-
-
-def padded(n_cells: int) -> int:
-    """Round up to whole words of the samplers."""
-    return -(-n_cells // 64) * 64

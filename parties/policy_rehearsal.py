@@ -26,7 +26,7 @@ from parties.engine import manifest_noise
 from parties.estimator import aim_settings
 from parties.manifest import Manifest, PublicInputs
 from parties.messages import decode_counts, encode_counts
-from parties.rehearsal import REHEARSED_CELLS, shrunk
+from parties.rehearsal import REHEARSED_CELLS, padded, shrunk
 from parties.transcript import counts_digest
 
 _MOST_ROWS = 100_000
@@ -83,8 +83,8 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
     course = _rehearse_course(manifest, inputs)
     data = _Data(manifest, inputs.domain)
     first, select = _first_requests(manifest, inputs, data)
-    seconds = _time_fit(manifest, inputs, data, course, select)
-    pack_seconds, unpack_seconds, request_bytes = _time_request(select, inputs, manifest)
+    fitting = _time_fit(manifest, inputs, data, course, select)
+    sending = _time_request(select, inputs, manifest)
     nonzero = sum(int(np.count_nonzero(counts)) for counts in select.model_counts)
     measured = [inputs.domain.n_cells(record.clique) for record in course.rounds]
     return PolicyRehearsal(
@@ -98,14 +98,14 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
         nonzero_cells=round(nonzero * course.nonzero_growth),
         nonzero_most=sum(min(size, manifest.y_max) for size in inputs.sizes),
         mean_cells=float(np.mean(measured)),
-        noise_cells=float(np.mean([-(-n_cells // 64) * 64 for n_cells in measured])),
-        request_bytes=request_bytes,
-        fit_seconds=seconds[0],
-        marginals_seconds=seconds[1],
-        pack_seconds=pack_seconds,
-        unpack_seconds=unpack_seconds,
+        noise_cells=float(np.mean([padded(n_cells) for n_cells in measured])),
+        request_bytes=sending.n_bytes,
+        fit_seconds=fitting.fit_seconds,
+        marginals_seconds=fitting.marginals_seconds,
+        pack_seconds=sending.pack_seconds,
+        unpack_seconds=sending.unpack_seconds,
         count_seconds=_time_counting(inputs, data),
-        sample_seconds=seconds[2],
+        sample_seconds=fitting.sample_seconds,
     )
 
 
@@ -213,10 +213,19 @@ def _first_requests(
     return first, select
 
 
+@dataclass(frozen=True)
+class _Fitting:
+    """What a fit in mid-run takes, all candidates' marginals of it, and a table drawn from it."""
+
+    fit_seconds: float
+    marginals_seconds: float
+    sample_seconds: float
+
+
 def _time_fit(
     manifest: Manifest, inputs: PublicInputs, data: _Data, course: _Course, select: Select
-) -> tuple[float, float, float]:
-    """Return the seconds of a fit in mid-run, of all candidates' marginals, and of sampling."""
+) -> _Fitting:
+    """Fit a model as in the middle of the run, and use it."""
     domain, settings = inputs.domain, aim_settings(manifest, len(manifest.holders))
     limit = settings.max_model_mb * 2**20 / 8 / 2
     oneways = [clique for clique in inputs.candidates if len(clique) == 1]
@@ -226,29 +235,35 @@ def _time_fit(
             hypothetical_cells(domain, chosen, [record.clique])[0] <= limit
         ):
             chosen.append(record.clique)
-    estimator = MirrorDescent()
+    fitter = MirrorDescent()
     measurements = data.noisy([*oneways, *chosen], course.rounds[0].sigma2)
     times = [time.perf_counter()]
-    model = estimator.fit(domain, measurements, None)
+    model = fitter.fit(domain, measurements, None)
     times.append(time.perf_counter())
     model.marginals(select.candidates)
     times.append(time.perf_counter())
     model.sample(data.n_rows, np.random.default_rng(0))
     times.append(time.perf_counter())
-    fit, marginals, sample = np.diff(times).tolist()
-    return fit, marginals, sample
+    return _Fitting(*np.diff(times).tolist())
 
 
-def _time_request(
-    request: Select, inputs: PublicInputs, manifest: Manifest
-) -> tuple[float, float, int]:
-    """Return the seconds to pack a selection, to unpack it, and its size in bytes."""
+@dataclass(frozen=True)
+class _Sending:
+    """What it takes to pack a selection's request and to unpack it, and its size."""
+
+    pack_seconds: float
+    unpack_seconds: float
+    n_bytes: int
+
+
+def _time_request(request: Select, inputs: PublicInputs, manifest: Manifest) -> _Sending:
+    """Pack a selection's model counts for the parties, and unpack them as a party does."""
     started = time.perf_counter()
     widths, payload = encode_counts(request.model_counts)
     packed = time.perf_counter()
     sizes = [inputs.domain.n_cells(clique) for clique in request.candidates]
     counts_digest(decode_counts(payload, widths, sizes, manifest.y_max))
-    return packed - started, time.perf_counter() - packed, len(payload)
+    return _Sending(packed - started, time.perf_counter() - packed, len(payload))
 
 
 def _time_counting(inputs: PublicInputs, data: _Data) -> float:

@@ -147,6 +147,11 @@ def _per_cell(full: Cost, none: Cost, n_cells: int) -> Cost:
     )
 
 
+def padded(n_cells: int) -> int:
+    """Round up to whole words of 64, in which the samplers work."""
+    return -(-n_cells // 64) * 64
+
+
 def shrunk(inputs: PublicInputs, most: int) -> PublicInputs:
     """Return the workload on the largest proportionally smaller domain within `most` cells.
 

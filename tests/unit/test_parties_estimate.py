@@ -28,10 +28,10 @@ from parties.cli_audit import app
 from parties.engine import ring_parameters
 from parties.errors import ConfigError, JobFailed
 from parties.estimate import Forecast, forecast
-from parties.forecast_steps import Clock, Link, gaussians_ahead, padded
+from parties.forecast_steps import Clock, Link, gaussians_ahead
 from parties.manifest import Manifest, PublicInputs, load_manifest, public_inputs
 from parties.policy_rehearsal import made_up_codes
-from parties.rehearsal import Cost, rehearse, shrunk
+from parties.rehearsal import Cost, padded, rehearse, shrunk
 from parties.trial_run import try_out
 from tests.memory_parties import run_parties
 

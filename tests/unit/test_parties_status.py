@@ -6,11 +6,14 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import FrozenInstanceError, asdict
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
@@ -43,14 +46,16 @@ def measure(round_number: int, candidates: tuple[int, ...] = (1,)) -> bytes:
 
 
 class Losing(ScriptedEngine):
-    async def measure(self, label, candidates, sigma2):
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[np.ndarray]:
         if label == "measure-1":
             raise PeerLost("the connection to party 2 is lost", 2)
         return await super().measure(label, candidates, sigma2)
 
 
 @pytest.fixture
-def job(tmp_path: Path):
+def job(tmp_path: Path) -> Iterator[PartyJob]:
     world = World(tmp_path, rho="1")
     made = world.job(reconnect_seconds=60)
 
@@ -146,13 +151,15 @@ def test_a_failed_job_is_unhealthy_and_its_error_escaped(job: PartyJob) -> None:
 def test_metrics_are_in_the_text_format(job: PartyJob) -> None:
     response = served(job, "/metrics")[0]
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    values = {}
-    kinds = set()
+    values: dict[str, float] = {}
+    kinds: set[str] = set()
     for line in response.text.splitlines():
         if line.startswith("# TYPE"):
             kinds.add(line.split()[2])
         elif not line.startswith("#"):
-            name, labels, value = re.fullmatch(r"([a-z_]+)(\{[^}]*\})? (\S+)", line).groups()
+            sample = re.fullmatch(r"([a-z_]+)(\{[^}]*\})? (\S+)", line)
+            assert sample is not None, line
+            name, labels, value = sample.groups()
             assert name in kinds
             values[name + (labels or "")] = float(value)
     assert values["distaim_rho_spent"] == pytest.approx(0.375)
