@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from aim_core.marginals import Counts
 from parties.audit_findings import Findings
 from parties.chain import SIGNATURE, canonical, first_head, head_after
 from parties.errors import ConfigError, IdentityError
@@ -69,7 +70,7 @@ class TranscriptFile:
                 text = f"a marginal has shape {values.shape}, its clique has {size} cells"
                 findings.error(self.source, text, line=line, field="marginals")
 
-    def array(self, marginal: Marginal) -> np.ndarray:
+    def array(self, marginal: Marginal) -> Counts:
         """Return a noisy marginal, int64 flat; ConfigError if it is not what its hash says."""
         if (marginal.values is None) == (marginal.file is None):
             raise ConfigError("a marginal needs either its values or a file")

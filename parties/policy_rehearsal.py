@@ -17,7 +17,7 @@ from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement
 from aim_core.junction_tree import hypothetical_cells
-from aim_core.marginals import count_marginals
+from aim_core.marginals import Counts, count_marginals
 from aim_core.mirror_descent import MirrorDescent
 from aim_core.plaintext import PlaintextOracle
 from aim_core.workload import maximal_cliques
@@ -145,16 +145,15 @@ class _SeededNoise:
     def __init__(self, variance_factor: Fraction) -> None:
         self._factor, self._generator = variance_factor, np.random.default_rng(2027)
 
-    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+    def gaussian(self, n: int, sigma2: Fraction) -> Counts:
         """Return (n,) int64 noise in counts."""
         sigma = float(sigma2 * self._factor) ** 0.5
-        noise: np.ndarray = np.rint(self._generator.normal(0, sigma, n)).astype(np.int64)
-        return noise
+        return np.rint(self._generator.normal(0, sigma, n)).astype(np.int64)
 
-    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+    def gumbel(self, n: int, fraction_bits: int) -> Counts:
         """Return (n,) int64 noise in units of 2**-fraction_bits."""
-        noise: np.ndarray = np.rint(self._generator.gumbel(size=n) * 2**fraction_bits)
-        return noise.astype(np.int64)
+        noise: Counts = np.rint(self._generator.gumbel(size=n) * 2**fraction_bits).astype(np.int64)
+        return noise
 
 
 class _Data:
@@ -166,7 +165,7 @@ class _Data:
         self._domain = domain
         self._noise = _SeededNoise(Fraction(1))
 
-    def counts(self, cliques: Sequence[Clique]) -> dict[Clique, np.ndarray]:
+    def counts(self, cliques: Sequence[Clique]) -> dict[Clique, Counts]:
         """Return marginals, int64 flat."""
         counts = count_marginals(iter([self.codes]), self._domain, cliques)
         scale = self.n_rows / len(self.codes)
