@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from aim_core.arrays import Counts
 from parties.audit_findings import Findings
 from parties.canonical import canonical, read_json
 from parties.chain import SIGNATURE, head_after
@@ -69,7 +70,7 @@ class TranscriptFile:
                 text = f"a marginal has shape {values.shape}, its clique has {size} cells"
                 findings.error(self.source, text, line=line, field="marginals")
 
-    def array(self, marginal: Marginal) -> np.ndarray:
+    def array(self, marginal: Marginal) -> Counts:
         """Return a noisy marginal, int64 flat; ConfigError if it is not what its hash says."""
         if (marginal.values is None) == (marginal.file is None):
             raise ConfigError("a marginal needs either its values or a file")
@@ -86,7 +87,7 @@ class TranscriptFile:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChargedRequest:
     """One charged request and its answer, with their line numbers; None: it was not answered.
 
     A charge that a party booked on its peers' word after a crash has no request in its transcript.
@@ -108,7 +109,7 @@ class Account:
 
     source: str
     file: TranscriptFile
-    steps: list[Step] = field(default_factory=list)
+    charged: list[ChargedRequest] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
     finished: bool = False
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One finding. `source` is a party, the estimator, the manifest or the job as a whole."""
 
     level: Level
@@ -27,7 +27,7 @@ class Finding:
         )
         return f"{self.level}: {place}: {self.text}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, str | int | None]:
         """Return the finding as a JSON object."""
         return asdict(self)
 
@@ -36,9 +36,9 @@ class Findings:
     """Findings in the order in which they are made, each once."""
 
     def __init__(self) -> None:
-        self._found: dict[Finding, None] = {}
+        self._found: dict[AuditFinding, None] = {}
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[AuditFinding]:
         return iter(self._found)
 
     @property
@@ -50,10 +50,10 @@ class Findings:
         self, source: str, text: str, *, line: int | None = None, field: str | None = None
     ) -> None:
         """Note what must not be."""
-        self._found[Finding("error", source, line, field, text)] = None
+        self._found[AuditFinding("error", source, line, field, text)] = None
 
     def warning(
         self, source: str, text: str, *, line: int | None = None, field: str | None = None
     ) -> None:
         """Note what could not be checked, or what an operator should know."""
-        self._found[Finding("warning", source, line, field, text)] = None
+        self._found[AuditFinding("warning", source, line, field, text)] = None

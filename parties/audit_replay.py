@@ -106,11 +106,11 @@ class _Request:
 
 
 def _merged(accounts: Sequence[Account]) -> list[_Request]:
-    """Join the parties' steps, in the order of the charges, lost requests without an answer."""
+    """Join the parties' requests, in the order of the charges, lost ones without an answer."""
     lost = {request for account in accounts for request in account.lost}
     found: dict[str, _Request] = {}
-    for account in sorted(accounts, key=lambda account: len(account.steps), reverse=True):
-        for step in account.steps:
+    for account in sorted(accounts, key=lambda account: len(account.charged), reverse=True):
+        for step in account.charged:
             name = step.charge.request
             known = found.get(name)
             if known is None or (known.request is None and step.request is not None):

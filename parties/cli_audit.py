@@ -13,7 +13,7 @@ from parties.errors import ExitCode
 
 if TYPE_CHECKING:
     from parties.audit import Audit
-    from parties.estimate import Estimate
+    from parties.estimate import Forecast
 
 app = typer.Typer()
 
@@ -47,7 +47,7 @@ def audit_command(
 
 
 @app.command("estimate")
-def estimate_command(
+def forecast_command(
     manifest: Annotated[Path, typer.Argument(help="The manifest, TOML or JSON; no table.")],
     bandwidth: Annotated[
         str | None, typer.Option(help="Each site's line, such as 100mbit; default: one machine.")
@@ -59,7 +59,8 @@ def estimate_command(
     as_json: Json = False,
 ) -> None:
     """Say what a job will take: time, bytes, memory, rounds, budget. Takes some seconds."""
-    from parties.estimate import Link, estimate  # see above
+    from parties.estimate import forecast  # see above
+    from parties.forecast_steps import Link
     from parties.manifest import load_manifest
 
     link = None
@@ -70,8 +71,8 @@ def estimate_command(
         )
 
     def show() -> None:
-        found = estimate(load_manifest(manifest), link, holders)
-        typer.echo(json.dumps(found.to_dict()) if as_json else _estimate_text(found))
+        found = forecast(load_manifest(manifest), link, holders)
+        typer.echo(json.dumps(found.to_dict()) if as_json else _forecast_text(found))
 
     guarded(show, as_json)
 
@@ -89,7 +90,7 @@ def _quantity(text: str, units: dict[str, float], option: str) -> float:
     return float(match[1]) * units[match[2]]
 
 
-def _estimate_text(found: "Estimate") -> str:
+def _forecast_text(found: "Forecast") -> str:
     head = f"{'step':16} {'bytes/party':>14} {'rounds':>8} {'seconds':>9}  bytes and rounds"
     lines = [head]
     for step in found.steps:

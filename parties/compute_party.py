@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import sys
+from functools import partial
 
 from parties.api import make_app
 from parties.approval import expiry_warnings, load_approved_manifest
@@ -16,6 +17,7 @@ from parties.party_job import PartyJob
 from parties.server import ApiServer
 from parties.sessions import PeerSessions
 from parties.status_page import HOST, make_status_app
+from parties.status_view import view_of
 from parties.store import disk_error
 from parties.tls import server_context
 
@@ -50,7 +52,9 @@ async def _serve(
     context = server_context(config.identity, manifest.clients())
     servers = [ApiServer(make_app(job), config.host, config.https_port, context)]
     if config.status_port is not None:
-        servers.append(ApiServer(make_status_app(job), HOST, config.status_port, None))
+        servers.append(
+            ApiServer(make_status_app(partial(view_of, job)), HOST, config.status_port, None)
+        )
     try:
         for server in servers:
             await _listen(server)

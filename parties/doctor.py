@@ -11,9 +11,8 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from aim_core.errors import AimError
 from mpc.errors import MpcError
@@ -26,7 +25,8 @@ from parties.approval import (
 )
 from parties.certificates import Identity, fingerprint, validity
 from parties.config import PartyConfig, load_party_config
-from parties.doctor_network import Report, ask, bind_problem, host_problem, port_problem
+from parties.doctor_findings import Finding, Level
+from parties.doctor_network import PartyReport, ask, bind_problem, host_problem, port_problem
 from parties.engine import manifest_budget, upload_format
 from parties.errors import ConfigError, IdentityError, NotApproved, PartyError
 from parties.manifest import (
@@ -38,41 +38,11 @@ from parties.manifest import (
 )
 from parties.manifest_fields import differing_fields, field_hashes, name_fields
 
-Level = Literal["ok", "warning", "error"]
-
 CLOCK_WARNING = dt.timedelta(seconds=60)
 CLOCK_ERROR = dt.timedelta(minutes=30)
 
 _SPARE_BYTES = 200_000_000
 """Room for ledger, transcript, bits of the cells and logs beside the uploads."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked: what was seen, why it matters, and what to do about it."""
-
-    level: Level
-    check: str
-    what: str
-    cause: str = ""
-    fix: str = ""
-
-    def text(self) -> str:
-        """Write the finding for a terminal."""
-        lines = [f"{self.level:7} {self.check}: {self.what}"]
-        lines += [f"        cause: {self.cause}"] if self.cause else []
-        lines += [f"        fix:   {self.fix}"] if self.fix else []
-        return "\n".join(lines)
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the finding as plain values."""
-        return {
-            "level": self.level,
-            "check": self.check,
-            "what": self.what,
-            "cause": self.cause,
-            "fix": self.fix,
-        }
 
 
 @dataclass(frozen=True)
@@ -206,11 +176,8 @@ def _check_place(config: PartyConfig, manifest: Manifest) -> Iterator[Finding]:
         ("https port", config.https_port, entry.https_port),
         ("mpc port", config.mpc_port, entry.port),
     ):
-        problem = bind_problem(config.host, port, entry, config.identity)
-        if problem is None:
-            yield Finding("ok", check, f"{config.host}:{port} can be listened on")
-        else:
-            yield Finding(problem.level, check, problem.what, problem.cause, problem.fix)
+        problem = bind_problem(check, config.host, port, entry, config.identity)
+        yield problem or Finding("ok", check, f"{config.host}:{port} can be listened on")
         if port != told:
             what = f"this site listens on {port}, the manifest tells the others {told}"
             fix = f"forward {told} to {port} on this site's router, or change one of the two"
@@ -251,13 +218,13 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_problem(folder: Path) -> str:
-    place = _existing(folder)
-    if not place.is_dir():
-        return f"{place} is a file"
-    if not os.access(place, os.W_OK | os.X_OK):
-        return f"{place} cannot be written"
+    nearest = _existing(folder)
+    if not nearest.is_dir():
+        return f"{nearest} is a file"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest} cannot be written"
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
+        with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(b"\0" * 4096)
             file.flush()
             os.fsync(file.fileno())
@@ -274,32 +241,30 @@ def _check_party(
     Without a `usable` key of this site, no TLS is tried.
     """
     entry = manifest.parties[pid]
-    problem = host_problem(entry.https_host)
-    if problem is None and site.config is not None:
-        problem = host_problem(entry.host)
     check = f"party {pid} ({entry.name})"
+    problem = host_problem(check, entry.https_host)
+    if problem is None and site.config is not None:
+        problem = host_problem(check, entry.host)
     if problem is None:
-        problem = port_problem(entry.https_host, entry.https_port)
+        problem = port_problem(check, entry.https_host, entry.https_port)
     if problem is not None:
-        yield Finding(problem.level, check, problem.what, problem.cause, problem.fix)
+        yield problem
         return
     if not usable:
         return
-    report = ask(manifest, pid, site.identity, now)
-    if not isinstance(report, Report):
-        yield Finding(report.level, check, report.what, report.cause, report.fix)
+    report = ask(check, manifest, pid, site.identity, now)
+    if isinstance(report, Finding):
+        yield report
         return
     yield Finding("ok", check, f"answers at {entry.url} with the certificate of the manifest")
     if site.config is not None and report.state == "connecting":
-        waiting = port_problem(entry.host, entry.port)
-        if waiting is None:
-            yield Finding("ok", check, f"its port for peers, {entry.port}, is open")
-        else:
-            yield Finding("error", check, waiting.what, waiting.cause, waiting.fix)
+        closed = port_problem(check, entry.host, entry.port)
+        good = Finding("ok", check, f"its port for peers, {entry.port}, is open")
+        yield good if closed is None else replace(closed, level="error")
     yield from _compare(check, manifest, report)
 
 
-def _compare(check: str, manifest: Manifest, report: Report) -> Iterator[Finding]:
+def _compare(check: str, manifest: Manifest, report: PartyReport) -> Iterator[Finding]:
     skew = abs(report.clock_ahead)
     if skew > CLOCK_WARNING:
         ahead = "behind" if report.clock_ahead > dt.timedelta(0) else "ahead of"

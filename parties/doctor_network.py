@@ -7,12 +7,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import httpx
 
 from parties.canonical import read_json
 from parties.certificates import Identity, fingerprint, fingerprint_of_der
+from parties.doctor_findings import Finding
 from parties.manifest import Manifest, PartyEntry
 from parties.manifest_fields import raw_field_hashes
 from parties.messages import MANIFEST_HEADER
@@ -22,17 +22,7 @@ TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something that does not work, why, and what to do."""
-
-    level: Literal["warning", "error"]
-    what: str
-    cause: str
-    fix: str
-
-
-@dataclass(frozen=True)
-class Report:
+class PartyReport:
     """What a compute party says of itself. `clock_ahead` is its clock minus this machine's.
 
     `manifest` is the hash of its manifest, `fields` that of each field.
@@ -45,13 +35,14 @@ class Report:
     clock_ahead: dt.timedelta
 
 
-def host_problem(host: str) -> Problem | None:
+def host_problem(check: str, host: str) -> Finding | None:
     """Return why a host name leads nowhere, None if it resolves."""
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"the name {host} has no address ({error})",
             "the name is misspelt in the manifest, or DNS does not know it here",
             "ask the party for its name; if it is right, add it to DNS or the hosts file",
@@ -59,36 +50,41 @@ def host_problem(host: str) -> Problem | None:
     return None
 
 
-def port_problem(host: str, port: int) -> Problem | None:
+def port_problem(check: str, host: str, port: int) -> Finding | None:
     """Return why nothing can be sent to a port, None if it accepts connections."""
     where = f"{host}:{port}"
     try:
         with socket.create_connection((host, port), TIMEOUT_SECONDS):
             return None
     except ConnectionRefusedError:
-        return Problem(
+        return Finding(
             "warning",
+            check,
             f"nothing listens at {where}",
             "the party is not running yet",
             "start it with `distaim party`; if it runs, compare its ports with the manifest's",
         )
     except TimeoutError:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"{where} does not answer within {TIMEOUT_SECONDS:.0f} s",
             "a firewall drops the packets, or the machine is down",
             "have the port opened for this site's address, on both sides",
         )
     except OSError as error:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"{where} cannot be reached ({error})",
             "there is no route to the machine",
             "check the address in the manifest and this machine's network",
         )
 
 
-def bind_problem(host: str, port: int, own: PartyEntry, identity: Identity) -> Problem | None:
+def bind_problem(
+    check: str, host: str, port: int, own: PartyEntry, identity: Identity
+) -> Finding | None:
     """Return why this site cannot listen on an address, None if it can or already does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -106,14 +102,14 @@ def bind_problem(host: str, port: int, own: PartyEntry, identity: Identity) -> P
         else:
             cause = "the address is not one of this machine"
             fix = "set host to an address of this machine, or to 0.0.0.0 for all"
-        return Problem("error", f"{host}:{port} cannot be listened on ({error})", cause, fix)
+        return Finding("error", check, f"{host}:{port} cannot be listened on ({error})", cause, fix)
     return None
 
 
 def ask(
-    manifest: Manifest, pid: int, identity: Identity, now: Callable[[], dt.datetime]
-) -> Report | Problem:
-    """Ask a party that listens who and how it is; a Problem if it does not say so to this site."""
+    check: str, manifest: Manifest, pid: int, identity: Identity, now: Callable[[], dt.datetime]
+) -> PartyReport | Finding:
+    """Ask a party that listens who and how it is; a Finding if it does not say so to this site."""
     entry = manifest.parties[pid]
     try:
         context = client_context(identity, entry.certificate)
@@ -135,12 +131,13 @@ def ask(
         clock = email.utils.parsedate_to_datetime(answer.headers["Date"])
         middle = before + (after - before) / 2
         version, state, digest = (str(status[key]) for key in ("version", "state", "manifest"))
-        return Report(version, state, digest, fields, clock - middle)
+        return PartyReport(version, state, digest, fields, clock - middle)
     except httpx.TransportError as error:
-        return _tls_problem(entry, identity, error)
+        return _tls_problem(check, entry, identity, error)
     except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"what listens at {entry.url} does not answer as a compute party ({error})",
             "another program has the port, the party's manifest lacks this site, or the party "
             "runs another version",
@@ -148,27 +145,32 @@ def ask(
         )
 
 
-def _tls_problem(entry: PartyEntry, identity: Identity, error: httpx.TransportError) -> Problem:
+def _tls_problem(
+    check: str, entry: PartyEntry, identity: Identity, error: httpx.TransportError
+) -> Finding:
     """Tell the two sides of a failed TLS handshake apart."""
     shown = _shown_certificate(entry.https_host, entry.https_port, identity)
     expected = fingerprint(entry.certificate)
     if shown is None:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"no TLS connection to {entry.url} is possible ({error})",
             "another program listens there, or something between cuts the connection",
             "have the party check what listens on its port, and take proxies out of the way",
         )
     if shown != expected:
-        return Problem(
+        return Finding(
             "error",
+            check,
             f"{entry.url} shows the certificate {shown[:16]}..., the manifest lists "
             f"{expected[:16]}...",
             "the party uses another certificate, or somebody else answers in its place",
             "compare the fingerprints with the party by telephone before anything else",
         )
-    return Problem(
+    return Finding(
         "error",
+        check,
         f"{entry.url} shows the right certificate and ends the connection ({error})",
         "its manifest lists another certificate for this site, one of the two certificates has "
         "expired, or a clock is wrong",

@@ -14,6 +14,7 @@ import numpy as np
 
 from aim_core.aim import aim, drive
 from aim_core.aim_terms import RoundRecord
+from aim_core.arrays import Counts
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 from aim_core.estimation_types import Measurement
@@ -28,7 +29,7 @@ from parties.engine import manifest_noise
 from parties.estimator import aim_settings
 from parties.manifest import Manifest, PublicInputs
 from parties.messages import decode_counts, encode_counts
-from parties.rehearsal import REHEARSED_CELLS, shrunk
+from parties.rehearsal import REHEARSED_CELLS, padded, shrunk
 from parties.transcript import counts_digest
 
 _MOST_ROWS = 100_000
@@ -56,7 +57,7 @@ class PolicyRehearsal:
     """
 
     sigma2: Fraction
-    epsilon: Fraction
+    selection_epsilon: Fraction
     rho_oneways: Fraction
     variances: dict[Fraction, int]
     n_rows: int
@@ -85,13 +86,13 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
     course = _rehearse_course(manifest, inputs)
     data = _Data(manifest, inputs.domain)
     first, select = _first_requests(manifest, inputs, data)
-    seconds = _time_fit(manifest, inputs, data, course, select)
-    pack_seconds, unpack_seconds, request_bytes = _time_request(select, inputs, manifest)
+    fitting = _time_fit(manifest, inputs, data, course, select)
+    sending = _time_request(select, inputs, manifest)
     nonzero = sum(int(np.count_nonzero(counts)) for counts in select.model_counts)
     measured = [inputs.domain.n_cells(record.clique) for record in course.rounds]
     return PolicyRehearsal(
         sigma2=first.sigma2,
-        epsilon=select.selection_epsilon,
+        selection_epsilon=select.selection_epsilon,
         rho_oneways=first.rho_used,
         variances=dict(Counter(record.sigma2 for record in course.rounds)),
         n_rows=data.n_rows,
@@ -100,14 +101,14 @@ def rehearse_policy(manifest: Manifest, inputs: PublicInputs) -> PolicyRehearsal
         nonzero_cells=round(nonzero * course.nonzero_growth),
         nonzero_most=sum(min(size, manifest.y_max) for size in inputs.sizes),
         mean_cells=float(np.mean(measured)),
-        noise_cells=float(np.mean([-(-n_cells // 64) * 64 for n_cells in measured])),
-        request_bytes=request_bytes,
-        fit_seconds=seconds[0],
-        marginals_seconds=seconds[1],
-        pack_seconds=pack_seconds,
-        unpack_seconds=unpack_seconds,
+        noise_cells=float(np.mean([padded(n_cells) for n_cells in measured])),
+        request_bytes=sending.n_bytes,
+        fit_seconds=fitting.fit_seconds,
+        marginals_seconds=fitting.marginals_seconds,
+        pack_seconds=sending.pack_seconds,
+        unpack_seconds=sending.unpack_seconds,
         count_seconds=_time_counting(inputs, data),
-        sample_seconds=seconds[2],
+        sample_seconds=fitting.sample_seconds,
     )
 
 
@@ -147,16 +148,15 @@ class _SeededNoise:
     def __init__(self, variance_factor: Fraction) -> None:
         self._factor, self._generator = variance_factor, np.random.default_rng(2027)
 
-    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+    def gaussian(self, n: int, sigma2: Fraction) -> Counts:
         """Return (n,) int64 noise in counts."""
         sigma = float(sigma2 * self._factor) ** 0.5
-        noise: np.ndarray = np.rint(self._generator.normal(0, sigma, n)).astype(np.int64)
-        return noise
+        return np.rint(self._generator.normal(0, sigma, n)).astype(np.int64)
 
-    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+    def gumbel(self, n: int, fraction_bits: int) -> Counts:
         """Return (n,) int64 noise in units of 2**-fraction_bits."""
-        noise: np.ndarray = np.rint(self._generator.gumbel(size=n) * 2**fraction_bits)
-        return noise.astype(np.int64)
+        noise: Counts = np.rint(self._generator.gumbel(size=n) * 2**fraction_bits).astype(np.int64)
+        return noise
 
 
 class _Data:
@@ -168,7 +168,7 @@ class _Data:
         self._domain = domain
         self._noise = _SeededNoise(Fraction(1))
 
-    def counts(self, cliques: Sequence[Clique]) -> dict[Clique, np.ndarray]:
+    def counts(self, cliques: Sequence[Clique]) -> dict[Clique, Counts]:
         """Return marginals, int64 flat."""
         counts = count_marginals(iter([self.codes]), self._domain, cliques)
         scale = self.n_rows / len(self.codes)
@@ -215,10 +215,19 @@ def _first_requests(
     return first, select
 
 
+@dataclass(frozen=True)
+class _Fitting:
+    """What a fit in mid-run takes, all candidates' marginals of it, and a table drawn from it."""
+
+    fit_seconds: float
+    marginals_seconds: float
+    sample_seconds: float
+
+
 def _time_fit(
     manifest: Manifest, inputs: PublicInputs, data: _Data, course: _Course, select: Select
-) -> tuple[float, float, float]:
-    """Return the seconds of a fit in mid-run, of all candidates' marginals, and of sampling."""
+) -> _Fitting:
+    """Fit a model as in the middle of the run, and use it."""
     domain, settings = inputs.domain, aim_settings(manifest, len(manifest.holders))
     limit = settings.max_model_mb * 2**20 / 8 / 2
     oneways = [clique for clique in inputs.candidates if len(clique) == 1]
@@ -228,29 +237,35 @@ def _time_fit(
             hypothetical_cells(domain, chosen, [record.clique])[0] <= limit
         ):
             chosen.append(record.clique)
-    estimator = MirrorDescent()
+    fitter = MirrorDescent()
     measurements = data.noisy([*oneways, *chosen], course.rounds[0].sigma2)
     times = [time.perf_counter()]
-    model = estimator.fit(domain, measurements, None)
+    model = fitter.fit(domain, measurements, None)
     times.append(time.perf_counter())
     model.marginals(select.candidates)
     times.append(time.perf_counter())
     model.sample(data.n_rows, np.random.default_rng(0))
     times.append(time.perf_counter())
-    fit, marginals, sample = np.diff(times).tolist()
-    return fit, marginals, sample
+    return _Fitting(*np.diff(times).tolist())
 
 
-def _time_request(
-    request: Select, inputs: PublicInputs, manifest: Manifest
-) -> tuple[float, float, int]:
-    """Return the seconds to pack a selection, to unpack it, and its size in bytes."""
+@dataclass(frozen=True)
+class _Sending:
+    """What it takes to pack a selection's request and to unpack it, and its size."""
+
+    pack_seconds: float
+    unpack_seconds: float
+    n_bytes: int
+
+
+def _time_request(request: Select, inputs: PublicInputs, manifest: Manifest) -> _Sending:
+    """Pack a selection's model counts for the parties, and unpack them as a party does."""
     started = time.perf_counter()
     widths, payload = encode_counts(request.model_counts)
     packed = time.perf_counter()
     sizes = [inputs.domain.n_cells(clique) for clique in request.candidates]
     counts_digest(decode_counts(payload, widths, sizes, manifest.y_max))
-    return packed - started, time.perf_counter() - packed, len(payload)
+    return _Sending(packed - started, time.perf_counter() - packed, len(payload))
 
 
 def _time_counting(inputs: PublicInputs, data: _Data) -> float:

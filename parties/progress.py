@@ -29,6 +29,7 @@ from parties.events import (
     UploadsCounted,
     UploadsSent,
 )
+from parties.pace import seconds_left
 
 
 class _Shown:
@@ -92,9 +93,8 @@ class RunProgress(_Shown):
         if self._first_round is None:
             self._first_round = (now, used)
         since, start = self._first_round
-        if used <= start:
-            return "ETA ..."
-        return f"ETA {(1 - used) / (used - start) * (now - since):.0f} s"
+        left = seconds_left(now - since, used - start, 1 - used)
+        return "ETA ..." if left is None else f"ETA {left:.0f} s"
 
 
 class SweepProgress(_Shown):
@@ -111,7 +111,7 @@ class SweepProgress(_Shown):
             self._bar.update(self._task, description=text, completed=self._n_done)
             return
         elapsed = time.monotonic() - self._started
-        left = elapsed / self._n_done * (self._n_runs - self._n_done)
+        left = seconds_left(elapsed, self._n_done, self._n_runs - self._n_done) or 0.0
         print(  # noqa: T201 - the plain progress lines
             f"[{elapsed:7.1f} s] {self._n_done} of {self._n_runs} runs, ETA {left:.0f} s: {text}",
             file=sys.stderr,

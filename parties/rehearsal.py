@@ -8,11 +8,11 @@ a moment the domain is shrunk, and costs that grow with the cells are scaled up.
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class Cost:
         """Return the cost of n runs, one after the other."""
         return Cost(self.n_bytes * n, self.rounds * n, self.seconds * n)
 
+    def in_runs(self, amount: float, n_runs: float) -> "Cost":
+        """Return the cost of so many times as much, spread over n runs one after the other."""
+        return Cost(self.n_bytes * amount, self.rounds * n_runs, self.seconds * amount)
+
 
 @dataclass(frozen=True)
 class Rehearsal:
@@ -77,37 +81,76 @@ class Rehearsal:
     gaussian: Mapping[Fraction, Cost]
 
 
+@dataclass(frozen=True)
+class _Loading:
+    share: Cost
+    add: Cost
+    check: Cost
+    prepare: Cost
+
+
+@dataclass(frozen=True)
+class _Selection:
+    score: Cost
+    select: Cost
+    gumbel: Cost
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Costs per cell; the rounds are those of one measurement."""
+
+    opening: Cost
+    gaussian: Cost
+
+
 def rehearse(
-    manifest: Manifest, inputs: PublicInputs, epsilon: Fraction, variances: Sequence[Fraction]
+    manifest: Manifest,
+    inputs: PublicInputs,
+    selection_epsilon: Fraction,
+    variances: Sequence[Fraction],
 ) -> Rehearsal:
     """Load an empty table, select twice, make noise of each variance; return the unit costs."""
     small = shrunk(inputs, REHEARSED_CELLS)
-    costs = asyncio.run(_rehearse(manifest, small, epsilon, variances))
     growth = sum(inputs.sizes) / sum(small.sizes)
     uploaded, small_upload = (upload_format(manifest, i).n_cells for i in (inputs, small))
     by_upload = uploaded / small_upload
-    return Rehearsal(
-        share=costs["share"].scaled(by_upload),
-        add=costs["add"].scaled(by_upload),
-        check=costs["check"].scaled(by_upload),
-        prepare=costs["prepare"].scaled(growth),
-        agree=costs["agree"],
-        score_fixed=costs["score zeros"],
-        score_cell=_per_cell(costs, sum(small.sizes)),
-        select=costs["select"],
-        gumbel=costs["gumbel"],
-        opening=costs["opening"],
-        gaussian={v: costs[f"gaussian {v}"] for v in variances},
-    )
+
+    async def run() -> Rehearsal:
+        parties = await _Parties.start(manifest, small)
+        loading = await parties.load()
+        agree = await parties.agree()
+        ones = await parties.select("ones", selection_epsilon, model_count=1)
+        zeros = await parties.select("zeros", selection_epsilon, model_count=0)
+        measuring = {variance: await parties.measure(variance) for variance in variances}
+        return Rehearsal(
+            share=loading.share.scaled(by_upload),
+            add=loading.add.scaled(by_upload),
+            check=loading.check.scaled(by_upload),
+            prepare=loading.prepare.scaled(growth),
+            agree=agree,
+            score_fixed=zeros.score,
+            score_cell=_per_cell(ones.score, zeros.score, sum(small.sizes)),
+            select=zeros.select,
+            gumbel=zeros.gumbel,
+            opening=measuring[variances[-1]].opening,
+            gaussian={variance: cost.gaussian for variance, cost in measuring.items()},
+        )
+
+    return asyncio.run(run())
 
 
-def _per_cell(costs: Mapping[str, Cost], n_cells: int) -> Cost:
-    full, none = costs["score ones"], costs["score zeros"]
+def _per_cell(full: Cost, none: Cost, n_cells: int) -> Cost:
     return Cost(
         (full.n_bytes - none.n_bytes) / n_cells,
         full.rounds - none.rounds,
         max(0.0, full.seconds - none.seconds) / n_cells,
     )
+
+
+def padded(n_cells: int) -> int:
+    """Round up to whole words of 64, in which the samplers work."""
+    return -(-n_cells // 64) * 64
 
 
 def shrunk(inputs: PublicInputs, most: int) -> PublicInputs:
@@ -138,23 +181,8 @@ def _resized(inputs: PublicInputs, factor: float) -> PublicInputs:
     return PublicInputs(schema, workload, closure(workload))
 
 
-async def _rehearse(
-    manifest: Manifest, inputs: PublicInputs, epsilon: Fraction, variances: Sequence[Fraction]
-) -> dict[str, Cost]:
-    access = access_structure(manifest)
-    sessions = await start_sessions(access.n_parties, access.threshold)
-    stage = _Stage(manifest, inputs, sessions)
-    await stage.load()
-    await stage.agree()
-    await stage.select("ones", epsilon, 1)
-    await stage.select("zeros", epsilon, 0)
-    for variance in variances:
-        await stage.measure(variance)
-    return stage.costs
-
-
-class _Stage:
-    """All parties of a rehearsal, and what each step has cost.
+class _Parties:
+    """All parties of a rehearsal; each stage returns what its steps have cost.
 
     Noise is made on request, not ahead, so that every step ends with nothing left running.
     """
@@ -162,14 +190,18 @@ class _Stage:
     def __init__(
         self, manifest: Manifest, inputs: PublicInputs, sessions: Sequence[Session]
     ) -> None:
-        kind = NoiseKind(manifest.noise)
-        noise = make_noise(kind, access_structure(manifest), ahead=False)
+        noise = make_noise(NoiseKind(manifest.noise), access_structure(manifest), ahead=False)
         self._manifest, self._inputs, self._sessions = manifest, inputs, sessions
         self._engines = [MpcEngine(session, manifest, inputs, noise) for session in sessions]
-        self._seen: dict[Step, StepStatistics] = {}
-        self.costs: dict[str, Cost] = {}
+        self._seen: dict[Step, Cost] = {}
 
-    async def load(self) -> None:
+    @classmethod
+    async def start(cls, manifest: Manifest, inputs: PublicInputs) -> Self:
+        """Connect all parties of a job in this process."""
+        access = access_structure(manifest)
+        return cls(manifest, inputs, await start_sessions(access.n_parties, access.threshold))
+
+    async def load(self) -> _Loading:
         """Share an empty table, add it up, check it and prepare its cells."""
         form = upload_format(self._manifest, self._inputs)
         with TemporaryDirectory(prefix="distaim-") as name:
@@ -178,72 +210,76 @@ class _Stage:
             bodies = form.share(np.zeros(form.n_cells, np.uint32))
             for path, chunks in zip(paths, bodies, strict=True):
                 path.write_bytes(b"".join(chunks))
-            self.costs["share"] = Cost(seconds=time.perf_counter() - started)
-            started = time.perf_counter()
+            shared = time.perf_counter()
             for pid, path in enumerate(paths):
                 form.accumulate(pid, path, form.zeros(pid))
-            self.costs["add"] = Cost(seconds=time.perf_counter() - started)
+            added = time.perf_counter()
             pairs = zip(self._engines, paths, strict=True)
-            self._note(
-                await _timed([engine.load({"holder": path}) for engine, path in pairs]),
-                {Step.CHECK: "check", Step.PREPARE: "prepare"},
-            )
+            seconds = await _timed([engine.load({"holder": path}) for engine, path in pairs])
+        check, prepare = _shared_out(seconds, self._growth(Step.CHECK), self._growth(Step.PREPARE))
+        return _Loading(
+            Cost(seconds=shared - started), Cost(seconds=added - shared), check, prepare
+        )
 
-    async def agree(self) -> None:
+    async def agree(self) -> Cost:
         """Compare a hash."""
         seconds = await _timed(
             [engine.agree("job", {"request": b"", "ledger": b""}) for engine in self._engines]
         )
-        self._note(seconds, {Step.AGREE: "agree"})
+        return replace(self._growth(Step.AGREE), seconds=seconds)
 
-    async def select(self, name: str, epsilon: Fraction, model_count: int) -> None:
+    async def select(
+        self, label: str, selection_epsilon: Fraction, *, model_count: int
+    ) -> _Selection:
         """Select among all candidates whose models are `model_count` in every cell."""
         inputs = self._inputs
         counts = [np.full(size, model_count, np.int64) for size in inputs.sizes]
-        places = range(len(counts))
+        candidates = range(len(counts))
         factors = multipliers(
-            weights(inputs.workload, inputs.candidates), epsilon, self._engines[0].fraction_bits
+            weights(inputs.workload, inputs.candidates),
+            selection_epsilon,
+            self._engines[0].fraction_bits,
         )
-        biases = [0 for _ in places]
+        biases = [0 for _ in candidates]
         seconds = await _timed(
-            [engine.select(name, places, counts, factors, biases) for engine in self._engines]
+            [engine.select(label, candidates, counts, factors, biases) for engine in self._engines]
         )
-        self._note(
-            seconds, {Step.SCORE: f"score {name}", Step.NOISE: "gumbel", Step.SELECT: "select"}
-        )
+        noise = self._growth(Step.NOISE)
+        select = _without(self._growth(Step.SELECT), noise)
+        return _Selection(*_shared_out(seconds, self._growth(Step.SCORE), select, noise))
 
-    async def measure(self, variance: Fraction) -> None:
+    async def measure(self, variance: Fraction) -> _Measuring:
         """Measure candidates, enough cells for the padding to be small."""
         ends = np.cumsum(self._inputs.sizes)
-        places = range(min(int(np.searchsorted(ends, _N_SAMPLES)) + 1, len(ends)))
-        name = f"variance-{len(self.costs)}"
-        seconds = await _timed([engine.measure(name, places, variance) for engine in self._engines])
-        self._note(seconds, {Step.NOISE: f"gaussian {variance}", Step.MEASURE: "opening"})
-        for step in (f"gaussian {variance}", "opening"):
-            self.costs[step] = self.costs[step].scaled(1 / int(ends[places[-1]]))
+        candidates = range(min(int(np.searchsorted(ends, _N_SAMPLES)) + 1, len(ends)))
+        label = f"variance-{variance.numerator}-{variance.denominator}"
+        seconds = await _timed(
+            [engine.measure(label, candidates, variance) for engine in self._engines]
+        )
+        noise = self._growth(Step.NOISE)
+        costs = _shared_out(seconds, _without(self._growth(Step.MEASURE), noise), noise)
+        return _Measuring(*(cost.scaled(1 / int(ends[candidates[-1]])) for cost in costs))
 
-    def _note(self, seconds: float, names: Mapping[Step, str]) -> None:
-        """Book the counters' growth under names, and the CPU seconds in their proportion."""
-        spans = {}
-        for step, name in names.items():
-            now = [session.statistics.get(step, StepStatistics()) for session in self._sessions]
-            old = self._seen.get(step, StepStatistics())
-            n_bytes = sum(cost.bytes_sent for cost in now)
-            first = now[0]
-            spans[name] = first.seconds - old.seconds
-            self.costs[name] = Cost(n_bytes - old.bytes_sent, first.rounds - old.rounds)
-            self._seen[step] = StepStatistics(
-                bytes_sent=n_bytes, rounds=first.rounds, seconds=first.seconds
-            )
-        # noise is made within the step that waits for it
-        outer = next((name for name in spans if name in ("select", "opening")), None)
-        inner = next((name for name in spans if name.startswith(("gumbel", "gaussian"))), None)
-        if outer is not None and inner is not None:
-            spans[outer] = max(0.0, spans[outer] - spans[inner])
-        whole = sum(spans.values()) or 1.0
-        for name, span in spans.items():
-            cost = self.costs[name]
-            self.costs[name] = Cost(cost.n_bytes, cost.rounds, seconds * span / whole)
+    def _growth(self, step: Step) -> Cost:
+        """Return what a step has cost since it was last asked; seconds are a party's own."""
+        counters = [session.statistics.get(step, StepStatistics()) for session in self._sessions]
+        n_bytes, first = sum(counter.bytes_sent for counter in counters), counters[0]
+        before = self._seen.get(step, Cost())
+        self._seen[step] = Cost(n_bytes, first.rounds, first.seconds)
+        return Cost(
+            n_bytes - before.n_bytes, first.rounds - before.rounds, first.seconds - before.seconds
+        )
+
+
+def _without(step: Cost, noise: Cost) -> Cost:
+    """Take the noise's seconds out of the step that waits for it."""
+    return replace(step, seconds=max(0.0, step.seconds - noise.seconds))
+
+
+def _shared_out(seconds: float, *steps: Cost) -> list[Cost]:
+    """Share out this process's seconds over steps, in the proportion of the steps' own."""
+    whole = sum(step.seconds for step in steps) or 1.0
+    return [replace(step, seconds=seconds * step.seconds / whole) for step in steps]
 
 
 async def _timed(work: Sequence[Coroutine[Any, Any, object]]) -> float:

@@ -4,7 +4,14 @@ Everything on it is public or about this party's machine; it still listens on lo
 answers to no other host name, so that no web page elsewhere can read it.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+
 from jinja2 import Environment, PackageLoader, select_autoescape
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily as Counter
+from prometheus_client.metrics_core import GaugeMetricFamily as Gauge
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -12,11 +19,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from parties.job_view import JobView
 from parties.manifest import program_version
 from parties.memory import peak_rss_mb
 from parties.messages import JobState
-from parties.party_job import PartyJob
-from parties.status_view import StatusView, view_of
 
 HOST = "127.0.0.1"
 
@@ -29,23 +35,25 @@ _HEADERS = {
 _TEMPLATES = Environment(loader=PackageLoader("parties"), autoescape=select_autoescape(["j2"]))
 
 
-def make_status_app(job: PartyJob) -> Starlette:
-    """Return the ASGI application with `/`, `/healthz` and `/metrics`."""
+def make_status_app(look: Callable[[], JobView]) -> Starlette:
+    """Return the ASGI application with `/`, `/healthz` and `/metrics`, of what `look` returns."""
+    registry = CollectorRegistry()
+    registry.register(_JobCollector(look))
 
     async def page(_: Request) -> Response:
         template = _TEMPLATES.get_template("status.html.j2")
-        text = template.render(
-            view=view_of(job), job=job, manifest=job.manifest, version=program_version()
+        return HTMLResponse(
+            template.render(view=look(), version=program_version()), headers=_HEADERS
         )
-        return HTMLResponse(text, headers=_HEADERS)
 
     async def health(_: Request) -> Response:
-        healthy = job.state != "failed"
-        body = {"healthy": healthy, "state": job.state, "version": program_version()}
+        state = look().state
+        healthy = state != "failed"
+        body = {"healthy": healthy, "state": state, "version": program_version()}
         return JSONResponse(body, 200 if healthy else 503, headers=_HEADERS)
 
     async def metrics(_: Request) -> Response:
-        text = metrics_text(view_of(job))
+        text = generate_latest(registry)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4", headers=_HEADERS)
 
     routes = [
@@ -57,41 +65,44 @@ def make_status_app(job: PartyJob) -> Starlette:
     return Starlette(routes=routes, middleware=[trusted])
 
 
-def metrics_text(view: StatusView) -> str:
-    """Return the metrics in Prometheus' text format."""
-    job = view.job
-    lines = [
-        *_metric(
-            "state", "gauge", "1 for the job's state.",
-            {f'{{state="{state}"}}': float(state == job.state) for state in JobState},
-        ),
-        *_metric("round", "gauge", "Round of the last charge.", {"": job.round}),
-        *_metric("rho_spent", "gauge", "zCDP budget charged.", {"": float(view.spent)}),
-        *_metric("rho_budget", "gauge", "zCDP budget of the manifest.", {"": float(view.budget)}),
-        *_metric(
-            "charges_total", "counter", "Charges in the ledger.",
-            {"": len(job.record.ledger.charges)},
-        ),
-        *_metric("lost_total", "counter", "Requests charged and lost.", {"": view.n_lost}),
-        *_metric("uploads", "gauge", "Uploads held.", {"": len(job.record.uploads.receipts)}),
-        *_metric(
-            "peer_connected", "gauge", "1 for a peer that was heard lately.",
-            {f'{{peer="{peer.name}"}}': float(peer.is_connected) for peer in view.peers},
-        ),
-        *_metric(
-            "sent_bytes_total", "counter", "Bytes sent to peers, by step.",
-            {f'{{step="{step}"}}': cost.bytes_sent for step, cost in view.costs.items()},
-        ),
-        *_metric(
-            "step_seconds_total", "counter", "Seconds spent, by step.",
-            {f'{{step="{step}"}}': cost.seconds for step, cost in view.costs.items()},
-        ),
-        *_metric("peak_rss_bytes", "gauge", "Peak memory.", {"": peak_rss_mb() * 2**20}),
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+class _JobCollector(Collector):
+    """Reads the metrics off the job whenever they are asked for."""
+
+    def __init__(self, look: Callable[[], JobView]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as it is now."""
+        view = self._look()
+        states = {str(state): float(state == view.state) for state in JobState}
+        peers = {peer.name: float(peer.is_connected) for peer in view.peers}
+        sent = {step: float(cost.bytes_sent) for step, cost in view.costs.items()}
+        seconds = {step: cost.seconds for step, cost in view.costs.items()}
+        yield _labelled(Gauge, "distaim_state", "1 for the job's state.", "state", states)
+        yield Gauge("distaim_round", "Round of the last charge.", view.round)
+        yield Gauge("distaim_rho_spent", "zCDP budget charged.", float(view.spent))
+        yield Gauge("distaim_rho_budget", "zCDP budget of the manifest.", float(view.budget))
+        yield Counter("distaim_charges", "Charges in the ledger.", view.n_charges)
+        yield Counter("distaim_lost", "Requests charged and lost.", view.n_lost)
+        yield Gauge("distaim_uploads", "Uploads held.", view.n_uploads)
+        yield _labelled(
+            Gauge, "distaim_peer_connected", "1 for a peer heard lately.", "peer", peers
+        )
+        yield _labelled(
+            Counter, "distaim_sent_bytes", "Bytes sent to peers, by step.", "step", sent
+        )
+        yield _labelled(Counter, "distaim_step_seconds", "Seconds spent, by step.", "step", seconds)
+        yield Gauge("distaim_peak_rss_bytes", "Peak memory.", peak_rss_mb() * 2**20)
 
 
-def _metric(name: str, kind: str, text: str, values: dict[str, float]) -> list[str]:
-    full = f"distaim_{name}"
-    samples = [f"{full}{labels} {value:.12g}" for labels, value in values.items()]
-    return [f"# HELP {full} {text}", f"# TYPE {full} {kind}", *samples]
+def _labelled(
+    kind: type[Gauge] | type[Counter],
+    name: str,
+    text: str,
+    label: str,
+    values: Mapping[str, float],
+) -> Metric:
+    metric = kind(name, text, labels=[label])
+    for key, value in values.items():
+        metric.add_metric([key], value)
+    return metric

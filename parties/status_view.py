@@ -1,134 +1,95 @@
-"""What a party's status page and metrics show: public facts, read from the job, never changed."""
+"""Looks at a party's job for its status page and metrics; never changes it."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from parties.messages import StepCost
+from parties.job_view import Agreed, JobView, PeerView, RoundView
+from parties.manifest import Manifest
+from parties.pace import seconds_left
 from parties.party_job import PartyJob
 
-ALIVE_SECONDS = 10.0
-"""A peer that was heard within this time counts as connected; heartbeats come every 2 seconds."""
+
+def view_of(job: PartyJob) -> JobView:
+    """Return what is to be shown now."""
+    manifest, record, heard = job.manifest, job.record, job.heard()
+    return JobView(
+        pid=job.pid,
+        name=manifest.parties[job.pid].name,
+        agreed=_agreed(manifest),
+        state=job.state,
+        error=None if job.error is None else str(job.error),
+        round=job.round,
+        n_uploads=len(record.uploads.receipts),
+        n_frozen=len(record.inputs or {}),
+        n_charges=len(record.ledger.charges),
+        spent=record.ledger.spent,
+        budget=record.ledger.budget,
+        costs=job.costs(),
+        peers=tuple(
+            PeerView(pid, party.name, f"{party.host}:{party.port}", heard.get(pid))
+            for pid, party in enumerate(manifest.parties)
+            if pid != job.pid
+        ),
+        rounds=tuple(rounds_of(record.transcript.entries)),
+        eta_seconds=_eta(job),
+        ledger_head=record.ledger.head,
+        transcript_head=record.transcript.head,
+    )
 
 
-@dataclass
-class RoundView:
-    """One round; `sigma` is None before its measurement, `n_lost` counts lost requests."""
-
-    number: int
-    cliques: list[str] = field(default_factory=list)
-    sigma: float | None = None
-    rho: Fraction = Fraction(0)
-    n_bytes: int = 0
-    seconds: float = 0.0
-    n_lost: int = 0
-    measured: bool = False
-
-
-@dataclass(frozen=True)
-class PeerView:
-    """A peer; `silent` is for how many seconds nothing was heard, None while not connected."""
-
-    pid: int
-    name: str
-    address: str
-    silent: float | None
-
-    @property
-    def is_connected(self) -> bool:
-        """Say whether the peer was heard lately."""
-        return self.silent is not None and self.silent < ALIVE_SECONDS
+def _agreed(manifest: Manifest) -> Agreed:
+    return Agreed(
+        run=manifest.run,
+        digest=manifest.digest,
+        n_parties=manifest.n_parties,
+        n_holders=len(manifest.holders),
+        min_holders=manifest.min_holders,
+        rounds=manifest.mechanism.rounds,
+        epsilon=manifest.mechanism.epsilon,
+        delta=manifest.mechanism.delta,
+    )
 
 
-@dataclass(frozen=True)
-class StatusView:
-    """All of it at one moment."""
-
-    job: PartyJob
-    peers: Sequence[PeerView]
-    rounds: Sequence[RoundView]
-    eta_seconds: float | None
-
-    @property
-    def spent(self) -> Fraction:
-        """Return the rho that was charged."""
-        return self.job.record.ledger.spent
-
-    @property
-    def budget(self) -> Fraction:
-        """Return the rho that may be charged."""
-        return self.job.record.ledger.budget
-
-    @property
-    def costs(self) -> Mapping[str, StepCost]:
-        """Return what each step has cost this party."""
-        return self.job.costs()
-
-    @property
-    def n_bytes(self) -> int:
-        """Return the bytes sent to peers."""
-        return sum(cost.bytes_sent for cost in self.costs.values())
-
-    @property
-    def n_lost(self) -> int:
-        """Count the requests that were charged and lost."""
-        return sum(view.n_lost for view in self.rounds)
-
-
-def eta_of(job: PartyJob) -> float | None:
+def _eta(job: PartyJob) -> float | None:
     """Return the seconds left at the rate at which the budget goes, None if there is none yet."""
     if job.state != "running" or job.pace is None:
         return None
     since, before = job.pace
-    spent = job.record.ledger.spent
-    if spent == before:
-        return None
-    rate = float(spent - before) / (time.monotonic() - since)
-    return float(job.record.ledger.budget - spent) / rate
-
-
-def view_of(job: PartyJob) -> StatusView:
-    """Return what is to be shown now."""
-    heard = job.heard()
-    peers = [
-        PeerView(pid, party.name, f"{party.host}:{party.port}", heard.get(pid))
-        for pid, party in enumerate(job.manifest.parties)
-        if pid != job.pid
-    ]
-    return StatusView(job, peers, rounds_of(job.record.transcript.entries), eta_of(job))
+    ledger = job.record.ledger
+    spent, left = float(ledger.spent - before), float(ledger.budget - ledger.spent)
+    return seconds_left(time.monotonic() - since, spent, left)
 
 
 def rounds_of(entries: Sequence[Mapping[str, Any]]) -> list[RoundView]:
     """Gather the rounds from a transcript's lines; round 0 has the one-way marginals."""
-    rounds: dict[int, RoundView] = {}
+    told: dict[int, list[Mapping[str, Any]]] = {}
     round_of: dict[str, int] = {}
+    n_lost: dict[int, int] = {}
     for entry in entries:
         if entry["event"] == "resumed":
             for request in {*entry["lost"]} & round_of.keys():
-                rounds[round_of[request]].n_lost += 1
-        if "round" not in entry:
-            continue
-        view = rounds.setdefault(entry["round"], RoundView(entry["round"]))
-        round_of[entry["request"]] = view.number
-        _add(view, entry)
-    return [rounds[number] for number in sorted(rounds)]
+                n_lost[round_of[request]] = n_lost.get(round_of[request], 0) + 1
+        if "round" in entry:
+            told.setdefault(entry["round"], []).append(entry)
+            round_of[entry["request"]] = entry["round"]
+    return [_round(number, told[number], n_lost.get(number, 0)) for number in sorted(told)]
 
 
-def _add(view: RoundView, entry: Mapping[str, Any]) -> None:
-    match entry["event"]:
-        case "select":
-            view.rho += Fraction(entry["rho"])
-        case "measure":
-            view.rho += Fraction(entry["rho"])
-            view.sigma = math.sqrt(Fraction(entry["sigma2"]))
-        case "selected":
-            view.cliques = [" × ".join(entry["clique"])]
-        case "measured":
-            view.cliques = [" × ".join(clique) for clique in entry["cliques"]]
-            view.measured = True
-    for cost in entry.get("cost", {}).values():
-        view.n_bytes += cost["bytes_sent"]
-        view.seconds += cost["seconds"]
+def _round(number: int, entries: Sequence[Mapping[str, Any]], n_lost: int) -> RoundView:
+    by_event = {entry["event"]: entry for entry in entries}
+    selected, measure, measured = map(by_event.get, ("selected", "measure", "measured"))
+    cliques = measured["cliques"] if measured else [selected["clique"]] if selected else []
+    costs = [cost for entry in entries for cost in entry.get("cost", {}).values()]
+    return RoundView(
+        number=number,
+        cliques=tuple(" × ".join(clique) for clique in cliques),
+        sigma=math.sqrt(Fraction(measure["sigma2"])) if measure else None,
+        rho=sum((Fraction(entry["rho"]) for entry in entries if "rho" in entry), Fraction(0)),
+        n_bytes=sum(cost["bytes_sent"] for cost in costs),
+        seconds=sum(cost["seconds"] for cost in costs),
+        n_lost=n_lost,
+        measured=measured is not None,
+    )

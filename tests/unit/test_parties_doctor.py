@@ -11,6 +11,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from party_world import World
@@ -25,7 +26,8 @@ from parties.approval import approve
 from parties.certificates import Identity, make_identity
 from parties.cli import app
 from parties.config import PartyConfig
-from parties.doctor import Finding, Site, examine
+from parties.doctor import Site, examine
+from parties.doctor_findings import Finding
 from parties.manifest import Manifest, program_version, save_manifest
 from parties.ports import free_ports
 from parties.server import ApiServer
@@ -48,7 +50,7 @@ class Consortium:
         self.path = folder / "manifest.json"
         self.agree(self.raw)
 
-    def agree(self, raw: dict) -> Manifest:
+    def agree(self, raw: dict[str, Any]) -> Manifest:
         manifest = Manifest.parse(raw)
         save_manifest(manifest, self.path)
         for name in PARTIES:
@@ -59,7 +61,7 @@ class Consortium:
     def manifest(self) -> Manifest:
         return Manifest.parse(self.raw)
 
-    def party(self, **changes) -> Site:
+    def party(self, **changes: object) -> Site:
         identity = self.world.identities["party-0"]
         entry = self.manifest.parties[0]
         settings = {
@@ -81,7 +83,7 @@ class Consortium:
 
     @contextmanager
     def serving(
-        self, pid: int = 1, identity: str = "", trusted: list[str] | None = None, **answer
+        self, pid: int = 1, identity: str = "", trusted: list[str] | None = None, **answer: Any
     ) -> Iterator[None]:
         """Let a stand-in for a compute party answer with the given manifest and status."""
         manifest = Manifest.parse(answer.pop("raw", self.raw))
@@ -225,7 +227,9 @@ def test_an_expired_manifest(consortium: Consortium) -> None:
     assert "2001-01-01" in bad(examine(consortium.party()))["expiry"].what
 
 
-def test_a_port_that_another_program_has(consortium: Consortium, monkeypatch) -> None:
+def test_a_port_that_another_program_has(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor_network, "TIMEOUT_SECONDS", 0.3)
     with listening(consortium.manifest.parties[0].port):
         finding = bad(examine(consortium.party()))["mpc port"]
@@ -252,7 +256,7 @@ def test_folders_that_cannot_be_written(consortium: Consortium) -> None:
     assert "is a file" in found["transcript"].what
 
 
-def test_a_disk_that_takes_no_file(consortium: Consortium, monkeypatch) -> None:
+def test_a_disk_that_takes_no_file(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**_: object) -> object:
         raise OSError(30, "Read-only file system")
 
@@ -276,7 +280,7 @@ def test_names_without_an_address(consortium: Consortium) -> None:
     assert set(bad(examine(consortium.holder()))) == {"party 1 (party-1)"}
 
 
-def test_a_port_that_drops_packets(consortium: Consortium, monkeypatch) -> None:
+def test_a_port_that_drops_packets(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
     def dropped(*_: object) -> socket.socket:
         raise TimeoutError
 
@@ -284,7 +288,9 @@ def test_a_port_that_drops_packets(consortium: Consortium, monkeypatch) -> None:
     assert "firewall" in bad(examine(consortium.holder()))["party 1 (party-1)"].cause
 
 
-def test_something_that_is_no_party(consortium: Consortium, monkeypatch) -> None:
+def test_something_that_is_no_party(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor_network, "TIMEOUT_SECONDS", 0.3)
     with listening(consortium.manifest.parties[1].https_port):
         finding = bad(examine(consortium.holder()))["party 1 (party-1)"]

@@ -6,18 +6,37 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import FrozenInstanceError, asdict
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
 
 from mpc.errors import PeerLost
+from parties.pace import seconds_left
 from parties.party_job import PartyJob
 from parties.server import ApiServer
 from parties.status_page import make_status_app
 from parties.status_view import rounds_of, view_of
 
+METRICS = {
+    "distaim_state",
+    "distaim_round",
+    "distaim_rho_spent",
+    "distaim_rho_budget",
+    "distaim_charges_total",
+    "distaim_lost_total",
+    "distaim_uploads",
+    "distaim_peer_connected",
+    "distaim_sent_bytes_total",
+    "distaim_step_seconds_total",
+    "distaim_peak_rss_bytes",
+}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -27,14 +46,16 @@ def measure(round_number: int, candidates: tuple[int, ...] = (1,)) -> bytes:
 
 
 class Losing(ScriptedEngine):
-    async def measure(self, label, candidates, sigma2):
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[np.ndarray]:
         if label == "measure-1":
             raise PeerLost("the connection to party 2 is lost", 2)
         return await super().measure(label, candidates, sigma2)
 
 
 @pytest.fixture
-def job(tmp_path: Path):
+def job(tmp_path: Path) -> Iterator[PartyJob]:
     world = World(tmp_path, rho="1")
     made = world.job(reconnect_seconds=60)
 
@@ -56,7 +77,7 @@ def job(tmp_path: Path):
 
 def served(job: PartyJob, *paths: str, host: str = "127.0.0.1") -> list[httpx.Response]:
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=make_status_app(job))
+        transport = httpx.ASGITransport(app=make_status_app(partial(view_of, job)))
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
             return [await client.get(path) for path in paths]
 
@@ -65,8 +86,8 @@ def served(job: PartyJob, *paths: str, host: str = "127.0.0.1") -> list[httpx.Re
 
 def test_the_rounds_are_gathered_from_the_transcript(job: PartyJob) -> None:
     first, second = rounds_of(job.record.transcript.entries)
-    assert (first.number, first.cliques, first.sigma, first.n_lost) == (0, ["b"], 2.0, 0)
-    assert (second.number, second.cliques, second.n_lost) == (1, ["a × b"], 1)
+    assert (first.number, first.cliques, first.sigma, first.n_lost) == (0, ("b",), 2.0, 0)
+    assert (second.number, second.cliques, second.n_lost) == (1, ("a × b",), 1)
     assert second.measured
     assert first.rho + second.rho == job.record.ledger.spent
     assert second.n_bytes > 0
@@ -74,6 +95,18 @@ def test_the_rounds_are_gathered_from_the_transcript(job: PartyJob) -> None:
     assert view.n_lost == 1
     assert view.eta_seconds is not None
     assert [peer.is_connected for peer in view.peers] == [True, True]
+
+
+def test_time_left_follows_the_pace_and_is_unknown_without_one() -> None:
+    assert seconds_left(elapsed=4.0, done=2.0, left=3.0) == 6.0
+    assert seconds_left(elapsed=4.0, done=0.0, left=3.0) is None
+
+
+def test_the_view_holds_plain_facts_only(job: PartyJob) -> None:
+    view = view_of(job)
+    assert json.loads(json.dumps(asdict(view), default=str))["state"] == "running"
+    with pytest.raises(FrozenInstanceError):
+        view.round = 7  # type: ignore[misc]
 
 
 def test_the_page_shows_what_an_operator_asks_for(job: PartyJob) -> None:
@@ -100,7 +133,7 @@ def test_it_is_read_only_and_answers_to_no_other_name(job: PartyJob) -> None:
     assert served(job, "/", host="evil.example")[0].status_code == 400
 
     async def post() -> int:
-        transport = httpx.ASGITransport(app=make_status_app(job))
+        transport = httpx.ASGITransport(app=make_status_app(partial(view_of, job)))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return (await client.post("/")).status_code
 
@@ -118,19 +151,22 @@ def test_a_failed_job_is_unhealthy_and_its_error_escaped(job: PartyJob) -> None:
 def test_metrics_are_in_the_text_format(job: PartyJob) -> None:
     response = served(job, "/metrics")[0]
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    values = {}
-    kinds = set()
+    values: dict[str, float] = {}
+    kinds: set[str] = set()
     for line in response.text.splitlines():
         if line.startswith("# TYPE"):
             kinds.add(line.split()[2])
         elif not line.startswith("#"):
-            name, labels, value = re.fullmatch(r"([a-z_]+)(\{[^}]*\})? (\S+)", line).groups()
+            sample = re.fullmatch(r"([a-z_]+)(\{[^}]*\})? (\S+)", line)
+            assert sample is not None, line
+            name, labels, value = sample.groups()
             assert name in kinds
             values[name + (labels or "")] = float(value)
     assert values["distaim_rho_spent"] == pytest.approx(0.375)
     assert values['distaim_state{state="running"}'] == 1
     assert values['distaim_peer_connected{peer="party-2"}'] == 1
     assert values["distaim_lost_total"] == 1
+    assert {name.partition("{")[0] for name in values} == METRICS
     assert values['distaim_sent_bytes_total{step="step"}'] > 0
 
 
@@ -141,7 +177,7 @@ def test_a_browser_renders_it(job: PartyJob, tmp_path: Path) -> None:
         port = holder.getsockname()[1]
 
     async def show() -> str:
-        server = ApiServer(make_status_app(job), "127.0.0.1", port, None)
+        server = ApiServer(make_status_app(partial(view_of, job)), "127.0.0.1", port, None)
         await server.start()
         browser = await asyncio.create_subprocess_exec(
             str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
