@@ -1,5 +1,5 @@
 """`python -m parties` is the `distaim` command."""
 
-from parties.cli import main
+from parties.cli.app import main
 
 main()

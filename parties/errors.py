@@ -29,7 +29,7 @@ class PartyError(Exception):
     `exit_code` is what a command exits with, `http_status` what answers a request that ended in
     the error. `run` names the job (a prefix of the manifest digest), `party` the compute party
     concerned and `round` the round of the mechanism, each None where it does not apply. A class's
-    name crosses the wire (parties/failures.py): to rename one changes the protocol.
+    name crosses the wire (parties/wire/failures.py): to rename one changes the protocol.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.PEER

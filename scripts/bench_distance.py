@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from mpc.channel import Step
-from mpc.distance import l1_distances, prepare_cells
-from mpc.session import Session
-from mpc.sharing import Share, ring
-from parties.local_parties import run_local_parties
+from mpc.session.channel import Step
+from mpc.session.session import Session
+from mpc.shares.replicated import Share, ring
+from mpc.steps.distance import l1_distances, prepare_cells
+from parties.local.bench_sessions import run_local_parties
 
 STOCK_CELLS = 10_000
 STOCK_PROGRAM = """

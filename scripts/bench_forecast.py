@@ -16,8 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from parties.estimate import forecast
-from parties.manifest import load_manifest
+from parties.agreement.manifest import load_manifest
+from parties.forecast.forecast import forecast
 
 
 @dataclass(frozen=True)

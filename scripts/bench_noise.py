@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from mpc.bank import MAX_GUMBELS, NoiseBank
-from mpc.channel import Step
-from mpc.job import FRACTION_BITS
-from mpc.noise import JointNoise
-from mpc.selection import select
-from mpc.session import Session
-from mpc.sharing import Share, ring
-from parties.local_parties import run_local_parties
+from mpc.noise.bank import MAX_GUMBELS, NoiseBank
+from mpc.noise.sources import JointNoise
+from mpc.session.channel import Step
+from mpc.session.session import Session
+from mpc.shares.replicated import Share, ring
+from mpc.steps.job import FRACTION_BITS
+from mpc.steps.selection import select
+from parties.local.bench_sessions import run_local_parties
 
 RING = ring(20)
 DISTANCE_BITS = RING.bits - 1

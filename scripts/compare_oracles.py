@@ -19,8 +19,8 @@ from typing import Any
 
 from scipy import stats
 
-from parties.compare_statistics import CONFIDENCE, mean_of
-from parties.run_facts import RunFacts
+from parties.compare.statistics import CONFIDENCE, mean_of
+from parties.wire.run_facts import RunFacts
 
 ORACLES = ("mpc", "plaintext")
 

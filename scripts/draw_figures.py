@@ -7,8 +7,8 @@ import argparse
 import json
 from pathlib import Path
 
-from parties.compare_report import write_plots
-from parties.compare_rows import Facts, Row
+from parties.compare.page import write_plots
+from parties.compare.rows import Facts, Row
 
 
 def main() -> None:

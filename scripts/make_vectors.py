@@ -20,19 +20,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mpc.access import AccessStructure
-from mpc.keystream import Keystream, digest, expand_key, extract_key
-from mpc.packing import pack_ring
-from mpc.upload import UploadFormat
-from mpc.wire import HEADER, MAX_PAYLOAD, Kind, frame
-from parties.approval import Approval
-from parties.chain import HashChain, head_after
-from parties.ledger import first_head, head_of
-from parties.manifest import Manifest
-from parties.manifest_fields import field_hashes
-from parties.messages import LedgerEntry, Request, RequestKind, StepCost, pack
-from parties.transcript import first_head as first_transcript_head
-from parties.transcript_entries import BeginLine, Entry, FreezeLine, LoadedLine, MeasureLine
+from mpc.session.access import AccessStructure
+from mpc.session.frames import HEADER, MAX_PAYLOAD, Kind, frame
+from mpc.session.keystream import Keystream, digest, expand_key, extract_key
+from mpc.shares.packing import pack_ring
+from mpc.steps.upload import UploadFormat
+from parties.agreement.approval import Approval
+from parties.agreement.fields import field_hashes
+from parties.agreement.manifest import Manifest
+from parties.party.state.ledger import first_head, head_of
+from parties.wire.chain import HashChain, head_after
+from parties.wire.entries import BeginLine, Entry, FreezeLine, LoadedLine, MeasureLine
+from parties.wire.messages import LedgerEntry, Request, RequestKind, StepCost, pack
+from parties.wire.transcript import first_head as first_transcript_head
 
 VECTORS = Path(__file__).resolve().parents[1] / "tests" / "vectors"
 SECRET, SALT = bytes(range(32)), bytes(range(100, 132))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from parties.compare_drawing import Plot, line_of, marker_of, plot_style, svg_file
-from parties.compare_rows import METHODS, NOT_PRIVATE, Row
-from parties.compare_statistics import summarise
+from parties.compare.drawing import Plot, line_of, marker_of, plot_style, svg_file
+from parties.compare.rows import METHODS, NOT_PRIVATE, Row
+from parties.compare.statistics import summarise
 
 AXES = {
     "participation": "participation per round",

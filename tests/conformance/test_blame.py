@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aim_core.marginals import count_marginals
-from aim_core.workload import maximal_cliques
-from mpc.in_memory import run_parties
-from parties.engine import MpcEngine, upload_format
+from aim_core.counts.marginals import count_marginals
+from aim_core.counts.workload import maximal_cliques
+from mpc.session.in_memory import run_parties
+from parties.agreement.manifest import public_inputs
 from parties.errors import InputsRefused
-from parties.manifest import public_inputs
-from tests.unit.party_world import World
+from parties.party.engine import MpcEngine, upload_format
+from tests.support.party_world import World
 
 
 def upload(tmp_path: Path, name: str, manifest, inputs, values: np.ndarray) -> list[Path]:

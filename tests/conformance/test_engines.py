@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mpc import reference
-from parties.local_parties import run_local_parties
-from tests.conformance.shamir_program import SIZES, ScriptedSampler, job_program, tables
+from parties.local.bench_sessions import run_local_parties
+from tests.support.shamir_program import SIZES, ScriptedSampler, job_program, tables
 
 
 def expected(n_parties, threshold):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from mpc.access import AccessStructure
-from mpc.channel import Step
-from mpc.in_memory import run_parties
-from mpc.input_check import inputs_are_valid
-from mpc.sharing import ring
-from tests.memory_parties import deal
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Step
+from mpc.session.in_memory import run_parties
+from mpc.shares.replicated import ring
+from mpc.steps.input_check import inputs_are_valid
+from tests.support.sessions import deal
 
 RING_BITS, COUNT_BITS, N_MAX = 12, 10, 1000
 SIZES = [1, 5, 64, 700]

@@ -6,16 +6,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpc.access import AccessStructure
 from mpc.errors import MpcError
-from mpc.gaussian import magnitude_bound, plan
-from mpc.in_memory import run_parties
-from mpc.job import RingParameters, SecureJob, make_noise
-from mpc.noise import NoiseKind
-from mpc.sharing import ring
-from parties.local_parties import run_local_parties
-from tests.conformance.joint_program import SIGMA2, WINNER, cells, joint_program
-from tests.memory_parties import deal
+from mpc.noise.gaussian import magnitude_bound, plan
+from mpc.noise.sources import NoiseKind
+from mpc.session.access import AccessStructure
+from mpc.session.in_memory import run_parties
+from mpc.shares.replicated import ring
+from mpc.steps.job import RingParameters, SecureJob, make_noise
+from parties.local.bench_sessions import run_local_parties
+from tests.support.joint_program import SIGMA2, WINNER, cells, joint_program
+from tests.support.sessions import deal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 F = 24

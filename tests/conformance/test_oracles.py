@@ -8,22 +8,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from aim_core.aim import aim, drive
-from aim_core.aim_terms import AimSettings
+from aim_core.counts.marginals import count_marginals
+from aim_core.counts.scores import multipliers
+from aim_core.counts.workload import closure, parse_workload
 from aim_core.domain import Domain
-from aim_core.fitters import make_fitter
-from aim_core.marginals import count_marginals
-from aim_core.plaintext import PlaintextOracle
-from aim_core.requests import Measure, Select
-from aim_core.scoring import multipliers
-from aim_core.workload import closure, parse_workload
-from mpc.access import AccessStructure
-from mpc.in_memory import run_parties
-from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from mpc.noise import NoiseKind
-from mpc.sharing import ring
-from parties.mechanism import noise_terms
-from tests.memory_parties import deal
+from aim_core.mechanisms.aim import aim, drive
+from aim_core.mechanisms.aim_terms import AimSettings
+from aim_core.mechanisms.plaintext import PlaintextOracle
+from aim_core.mechanisms.requests import Measure, Select
+from aim_core.models.fitters import make_fitter
+from mpc.noise.sources import NoiseKind
+from mpc.session.access import AccessStructure
+from mpc.session.in_memory import run_parties
+from mpc.shares.replicated import ring
+from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
+from parties.estimator.run import noise_terms
+from tests.support.sessions import deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
 N_MAX = 1023

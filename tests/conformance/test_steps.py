@@ -6,18 +6,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc import reference
-from mpc.access import AccessStructure
-from mpc.channel import Step
-from mpc.circuits import add_many, all_of, less_than, less_than_public, prefix_add, ripple_add
-from mpc.coins import random_share
-from mpc.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
-from mpc.distance import bit_products, l1_distances, prepare_cells
-from mpc.in_memory import run_parties
-from mpc.opening import open_share
-from mpc.planes import pad_values, plane_to_values, to_planes
-from mpc.selection import lift, tournament
-from mpc.sharing import multiply, packed_bits, reshare, ring
-from tests.memory_parties import deal, reveal
+from mpc.noise.coins import random_share
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Step
+from mpc.session.in_memory import run_parties
+from mpc.shares.circuits import (
+    add_many,
+    all_of,
+    less_than,
+    less_than_public,
+    prefix_add,
+    ripple_add,
+)
+from mpc.shares.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
+from mpc.shares.opening import open_share
+from mpc.shares.planes import pad_values, plane_to_values, to_planes
+from mpc.shares.replicated import multiply, packed_bits, reshare, ring
+from mpc.steps.distance import bit_products, l1_distances, prepare_cells
+from mpc.steps.selection import lift, tournament
+from tests.support.sessions import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 EXAMPLES = settings(max_examples=12, deadline=None)
@@ -200,7 +207,7 @@ def test_l1_distances(mt, sizes, n, seed):
 
 
 def test_l1_distances_over_several_chunks(access, monkeypatch):
-    monkeypatch.setattr("mpc.distance.CHUNK_CELLS", 128)
+    monkeypatch.setattr("mpc.steps.distance.CHUNK_CELLS", 128)
     test_l1_distances.hypothesis.inner_test(
         (access.n_parties, access.threshold), [1, 300, 64, 90, 500], 40_000, 5
     )

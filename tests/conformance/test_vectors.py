@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from mpc.access import AccessStructure
 from mpc.errors import EncodingOverflow, ProtocolViolation
-from mpc.keystream import Keystream, digest, extract_key
-from mpc.packing import pack_ring, unpack_ring
-from mpc.upload import UploadFormat
-from mpc.wire import FrameDecoder, Kind, frame
-from tests.memory_parties import reveal
+from mpc.session.access import AccessStructure
+from mpc.session.frames import FrameDecoder, Kind, frame
+from mpc.session.keystream import Keystream, digest, extract_key
+from mpc.shares.packing import pack_ring, unpack_ring
+from mpc.steps.upload import UploadFormat
+from tests.support.sessions import reveal
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "tests" / "vectors"

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from parties.approval import approval_states
-from parties.audit_files import read_file
-from parties.audit_findings import Findings
+from parties.agreement.approval import approval_states
+from parties.agreement.manifest import Manifest
+from parties.auditor.files import read_file
+from parties.auditor.findings import Findings
 from parties.errors import ConfigError, RequestRefused
-from parties.ledger import Ledger
-from parties.manifest import Manifest
-from parties.messages import (
+from parties.party.state.ledger import Ledger
+from parties.party.state.store import Store
+from parties.wire.messages import (
     FinishRequest,
     FreezeRequest,
     LedgerEntry,
@@ -32,7 +33,6 @@ from parties.messages import (
     parse,
     unpack,
 )
-from parties.store import Store
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 Case = dict[str, Any]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aim_core.demo import write_clinic
+from aim_core.studies.clinic import write_clinic
 
 DISTAIM = [sys.executable, "-m", "parties"]
 

@@ -14,16 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deployment import PARTIES, Consortium, wait_until
-from relay import Relay
 
-from aim_core.schema import Schema, schema_from_dict
-from parties.audit import audit
-from parties.manifest import load_manifest
-from parties.messages import RECEIPT_PURPOSE, UploadReceipt, parse
-from parties.ports import free_ports
-from parties.run_facts import JobFacts
-from parties.signatures import Verifier
+from aim_core.tables.schema import Schema, schema_from_dict
+from parties.agreement.manifest import load_manifest
+from parties.auditor.audit import audit
+from parties.identity.signatures import Verifier
+from parties.local.ports import free_ports
+from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
+from parties.wire.run_facts import JobFacts
+from tests.support.consortium import PARTIES, Consortium, wait_until
+from tests.support.relay import Relay
 
 
 def assert_complete(consortium: Consortium, *, lost: int | None = None) -> None:

@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from deployment import DISTAIM, PARTIES, Consortium, wait_until
-from relay import Relay
-from test_deployment import assert_complete
+
+from tests.process.test_deployment import assert_complete
+from tests.support.consortium import DISTAIM, PARTIES, Consortium, wait_until
+from tests.support.relay import Relay
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 HOUR = 3600

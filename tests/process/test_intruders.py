@@ -10,20 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployment import PARTIES, Consortium, wait_until
-from test_deployment import assert_complete
 
-from aim_core.table import encoded_chunks
-from mpc.wire import Kind, frame
-from parties.certificates import Identity, make_identity
-from parties.client import BodyFile, PartyClient
-from parties.config import HolderMember, HoldersConfig
-from parties.engine import upload_format
+from aim_core.tables.files.reading import encoded_chunks
+from mpc.session.frames import Kind, frame
+from parties.agreement.manifest import Manifest, load_manifest, program_version, public_inputs
 from parties.errors import IdentityError, ManifestDiffers, PartyUnreachable, UploadRefused
-from parties.holder import count_vector, prepare, upload
-from parties.manifest import Manifest, load_manifest, program_version, public_inputs
-from parties.messages import UploadReceipt, parse
-from parties.tls import client_context
+from parties.holder.submit import count_vector, prepare, upload
+from parties.identity.certificates import Identity, make_identity
+from parties.identity.tls import client_context
+from parties.party.engine import upload_format
+from parties.setup.config import HolderMember, HoldersConfig
+from parties.wire.client import BodyFile, PartyClient
+from parties.wire.messages import UploadReceipt, parse
+from tests.process.test_deployment import assert_complete
+from tests.support.consortium import PARTIES, Consortium, wait_until
 
 N_HOLDERS = 50
 PROCESSES = 2

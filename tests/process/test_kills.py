@@ -4,8 +4,9 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from deployment import PARTIES, Consortium, wait_until
-from test_deployment import assert_complete
+
+from tests.process.test_deployment import assert_complete
+from tests.support.consortium import PARTIES, Consortium, wait_until
 
 
 def test_roles_are_killed_before_the_job_runs(tmp_path: Path) -> None:

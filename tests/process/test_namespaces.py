@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deployment import wait_until
 
-from aim_core.demo import write_clinic
-from parties.run_facts import JobFacts
+from aim_core.studies.clinic import write_clinic
+from parties.wire.run_facts import JobFacts
+from tests.support.consortium import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")

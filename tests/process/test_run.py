@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from aim_core.demo import write_clinic
-from parties.approval import load_approved_manifest
-from parties.events import MarginalsMeasured
-from parties.run_facts import FailureFacts, RunFacts
+from aim_core.studies.clinic import write_clinic
+from parties.agreement.approval import load_approved_manifest
+from parties.wire.events import MarginalsMeasured
+from parties.wire.run_facts import FailureFacts, RunFacts
 
 COMMAND = [sys.executable, "-m", "parties", "run"]
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mpc.aggregation import Parameters, VectorSlot, due_shares, slots_of
-from mpc.aggregation_messages import HEADER, MessageKind
-from mpc.masks import add_pair_mask, add_self_mask, agree_key, mask_key
-from mpc.packing import pack_ring, packed_size, unpack_ring
-from mpc.seed_sharing import combine_shares, random_element, weights_at_zero
-from tests.aggregation_sessions import InMemory, seeded, vectors_for
-from tests.security.views import distinguish, sizes
+from mpc.aggregation.masks import add_pair_mask, add_self_mask, agree_key, mask_key
+from mpc.aggregation.messages import HEADER, MessageKind
+from mpc.aggregation.parameters import Parameters, VectorSlot, due_shares, slots_of
+from mpc.aggregation.seed_sharing import combine_shares, random_element, weights_at_zero
+from mpc.shares.packing import pack_ring, packed_size, unpack_ring
+from tests.support.aggregation_sessions import InMemory, seeded, vectors_for
+from tests.support.views import distinguish, sizes
 
 ERROR_RATE = 1e-6
 N_RUNS = 28
@@ -128,12 +128,12 @@ def test_the_coalition_learns_nothing_but_the_sums():
 
 
 def without_self_masks(monkeypatch):
-    monkeypatch.setattr("mpc.contributor.add_self_mask", lambda *_: None)
+    monkeypatch.setattr("mpc.aggregation.member.add_self_mask", lambda *_: None)
     monkeypatch.setattr(f"{__name__}.add_self_mask", lambda *_: None)
 
 
 def without_pair_masks(monkeypatch):
-    monkeypatch.setattr("mpc.contributor.add_pair_mask", lambda *_: None)
+    monkeypatch.setattr("mpc.aggregation.member.add_pair_mask", lambda *_: None)
     monkeypatch.setattr(f"{__name__}.add_pair_mask", lambda *_: None)
 
 
@@ -141,7 +141,7 @@ def without_minimum(monkeypatch):
     def all_slots(slots, survivors):
         return {n: tuple(m for m in s.members if m in survivors) for n, s in sorted(slots.items())}
 
-    monkeypatch.setattr("mpc.aggregation.contributors", all_slots)
+    monkeypatch.setattr("mpc.aggregation.parameters.contributors", all_slots)
 
 
 def with_one_seed_for_all_slots(monkeypatch):
@@ -153,14 +153,14 @@ def with_one_seed_for_all_slots(monkeypatch):
             seeds.append(random_element(random_bytes))
         return seeds[-1]
 
-    monkeypatch.setattr("mpc.contributor.random_element", draw)
+    monkeypatch.setattr("mpc.aggregation.member.random_element", draw)
 
 
 def with_a_lower_threshold(monkeypatch):
     def weak(seed, threshold, points, random_bytes):
         return [seed] * len(points)
 
-    monkeypatch.setattr("mpc.contributor.split_seed", weak)
+    monkeypatch.setattr("mpc.aggregation.member.split_seed", weak)
     learn = Coalition._learn_secrets
 
     def learn_from_one_share(self):
@@ -292,5 +292,5 @@ def test_no_message_contains_a_piece_of_a_vector(monkeypatch):
     assert not any(pieces_in_messages())
     without_pair_masks(monkeypatch)
     without_self_masks(monkeypatch)
-    monkeypatch.setattr("mpc.aggregator.add_self_mask", lambda *_: None)
+    monkeypatch.setattr("mpc.aggregation.server.add_self_mask", lambda *_: None)
     assert any(pieces_in_messages())

@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mpc.channel import Channel
-from mpc.gaussian import sample_gaussian_shares
-from mpc.gumbel import sample_gumbel_shares
-from mpc.sharing import ring
+from mpc.noise.gaussian import sample_gaussian_shares
+from mpc.noise.gumbel import sample_gumbel_shares
+from mpc.session.channel import Channel
+from mpc.shares.replicated import ring
 from tests.security.test_views import ERROR_RATE, N_HEAVY, setting_name, settings, without_masks
-from tests.security.views import collect_views, distinguish, sizes
+from tests.support.views import collect_views, distinguish, sizes
 
 SAMPLERS = {
     "gaussian": lambda ch, pid: sample_gaussian_shares(ch, ring(20), 64, Fraction(100)),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mpc.errors import MpcError, ProtocolViolation
-from mpc.runtime import StrictCodec
+from mpc.mpyc_engine.runtime import StrictCodec
 from parties.errors import JobFailed
-from parties.local_parties import run_local_parties
-from tests.security.mpyc_programs import (
+from parties.local.bench_sessions import run_local_parties
+from tests.support.mpyc_programs import (
     Payload,
     malicious_program,
     no_pickle_program,
@@ -180,7 +180,7 @@ async def main():
     environment = dict(os.environ)
     before = state()
     argv = list(sys.argv)
-    import mpc.runtime
+    import mpc.mpyc_engine.runtime
     assert os.environ == environment, "environment"
     return [a is b or a == b for a, b in zip(before, state())] + [argv == sys.argv]
 

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mpc.access import AccessStructure
-from mpc.channel import Channel
-from mpc.keystream import Keystream
-from mpc.noise import JointNoise
-from mpc.sharing import Share, ring
-from tests.memory_parties import reveal
-from tests.security.views import Setting, View, collect_views, sizes
+from mpc.noise.sources import JointNoise
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Channel
+from mpc.session.keystream import Keystream
+from mpc.shares.replicated import Share, ring
+from tests.support.sessions import reveal
+from tests.support.views import Setting, View, collect_views, sizes
 
 ERROR_RATE = 1e-6
 LANES = 64  # samples per run: one word, so that bit r of every message word belongs to sample r

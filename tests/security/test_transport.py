@@ -11,11 +11,11 @@ import struct
 import pytest
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
-from mpc.session import open_session
-from mpc.transport import Endpoint, _Connection, pinned_context
-from mpc.wire import HEADER, MAX_PAYLOAD, Kind, frame
-from parties.certificates import make_identity
-from parties.ports import LOOPBACK, free_ports
+from mpc.session.frames import HEADER, MAX_PAYLOAD, Kind, frame
+from mpc.session.session import open_session
+from mpc.session.tls import Endpoint, _Connection, pinned_context
+from parties.identity.certificates import make_identity
+from parties.local.ports import LOOPBACK, free_ports
 
 FIELDS = {"run": "test", "version": "1"}
 HELLO_FIELDS = FIELDS | {"parties": "3", "threshold": "1"}
@@ -324,7 +324,7 @@ def _child(world, pid, then):
     ("then", "error"), [(signal.SIGKILL, PeerLost), (signal.SIGSTOP, PeerTimeout)]
 )
 def test_a_dead_or_stalled_peer_ends_the_job_of_all(world, then, error, monkeypatch):
-    monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.2)
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_child, args=(world, 2, then), daemon=True)
     child.start()
@@ -364,7 +364,7 @@ def trickle(link, chunk, seconds):
 
 
 def test_a_large_frame_on_a_slow_line_is_no_silence(world, monkeypatch):
-    monkeypatch.setattr("mpc.network.HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.1)
 
     async def talk(pid):
         session = await world.party(pid, silence_seconds=1.0)

@@ -10,18 +10,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mpc.access import AccessStructure
-from mpc.channel import Channel
-from mpc.circuits import less_than_public, prefix_add, ripple_add
-from mpc.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
-from mpc.distance import bit_products, l1_distances, prepare_cells
-from mpc.keystream import Keystream
-from mpc.noise import DealerNoise
-from mpc.opening import open_share
-from mpc.planes import pad_values, to_planes
-from mpc.selection import select, tournament
-from mpc.sharing import multiply, packed_bits, reshare, ring, share_input
-from tests.security.views import Setting, collect_views, distinguish, sizes
+from mpc.noise.sources import DealerNoise
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Channel
+from mpc.session.keystream import Keystream
+from mpc.shares.circuits import less_than_public, prefix_add, ripple_add
+from mpc.shares.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
+from mpc.shares.opening import open_share
+from mpc.shares.planes import pad_values, to_planes
+from mpc.shares.replicated import multiply, packed_bits, reshare, ring, share_input
+from mpc.steps.distance import bit_products, l1_distances, prepare_cells
+from mpc.steps.selection import select, tournament
+from tests.support.views import Setting, collect_views, distinguish, sizes
 
 ERROR_RATE = 1e-6
 N_LIGHT, N_HEAVY = 60, 28  # 28 runs suffice to tell constants apart at ERROR_RATE

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from aim_core.accounting import rho_from_epsilon_delta
-from mpc.noise import JOINT_COSTS
+from aim_core.privacy.zcdp import rho_from_epsilon_delta
+from mpc.noise.sources import JOINT_COSTS
 
 opendp = pytest.importorskip("opendp.prelude", reason="opendp is a test dependency")
 pld = pytest.importorskip(

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from mpc.access import AccessStructure
-from mpc.bank import NoiseBank
-from mpc.channel import Step
-from mpc.in_memory import run_parties
-from mpc.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from mpc.noise import DealerNoise, JointNoise, NoiseKind
-from mpc.opening import open_share
-from mpc.session import Session
-from mpc.sharing import ring
-from parties.local_parties import run_local_parties
-from tests.memory_parties import deal
+from mpc.noise.bank import NoiseBank
+from mpc.noise.sources import DealerNoise, JointNoise, NoiseKind
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Step
+from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
+from mpc.shares.opening import open_share
+from mpc.shares.replicated import ring
+from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
+from parties.local.bench_sessions import run_local_parties
+from tests.support.sessions import deal
 
 pytestmark = pytest.mark.statistical
 

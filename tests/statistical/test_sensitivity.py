@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 import pytest
 
+from aim_core.counts.marginals import project
+from aim_core.counts.scores import multipliers, scores
+from aim_core.counts.workload import closure, parse_workload, weights
 from aim_core.domain import Domain
-from aim_core.marginals import project
-from aim_core.scoring import multipliers, scores
-from aim_core.workload import closure, parse_workload, weights
-from mpc.job import FRACTION_BITS
+from mpc.steps.job import FRACTION_BITS
 
 EPSILONS = [Fraction(1), Fraction(1, 3), Fraction(10**6 + 1, 10**9), Fraction(64), Fraction(7, 5)]
 SIZES = [(2, 2), (3, 2), (2, 2, 2)]

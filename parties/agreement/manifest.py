@@ -1,0 +1,340 @@
+"""The manifest: everything that decides privacy, hashed, and agreed on by all parties.
+
+Addresses to bind, paths and timeouts stand in each site's own config (`parties.setup.config`).
+"""
+
+import datetime as dt
+import importlib.metadata
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from aim_core.counts.workload import Workload, closure
+from aim_core.domain import Clique, Domain
+from aim_core.errors import AimError
+from aim_core.privacy.participation import Participation
+from aim_core.tables.schema import Schema, schema_from_dict
+from parties.canonical import HashOf, canonical, tagged_sha256
+from parties.errors import ConfigError, IdentityError
+from parties.files import write_whole
+from parties.identity.certificates import fingerprint
+
+PROTOCOL = "distaim/1"
+"""Name and version of the protocol that this program speaks."""
+
+
+def program_version() -> str:
+    """Return this program's version; compute parties run together only with the same one."""
+    return importlib.metadata.version("distaim")
+
+
+_HTTPS_PORT = 443
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_FRACTION = re.compile(r"[0-9]{1,400}(/[1-9][0-9]{0,399})?")
+
+
+def parse_fraction(text: str) -> Fraction:
+    """Read "3", or "3/4", with at most 400 digits each; ConfigError otherwise.
+
+    Exponents are not read: a short text must not become a number of a billion digits.
+    """
+    if not _FRACTION.fullmatch(text):
+        raise ConfigError(f"{text[:40]!r} is not a fraction such as 3 or 3/4 in decimal digits")
+    return Fraction(text)
+
+
+def _is_fraction(text: str) -> str:
+    if not _FRACTION.fullmatch(text):
+        raise ValueError("not a fraction such as 3 or 3/4 in decimal digits")
+    return text
+
+
+def _is_address(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:  # .port raises ValueError above 65535
+        raise ValueError("not an address such as https://a.example.org:8443")
+    return url
+
+
+def _is_pem(text: str) -> str:
+    try:
+        fingerprint(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _is_rate(text: str) -> str:
+    if not 0 < parse_fraction(text) <= 1:
+        raise ValueError("a rate is above 0 and at most 1")
+    return text
+
+
+def _is_time(text: str) -> str:
+    moment = dt.datetime.strptime(text, _TIME).replace(tzinfo=dt.UTC)
+    if moment.strftime(_TIME) != text:
+        raise ValueError("not a time in UTC such as 2030-12-31T00:00:00Z")
+    return text
+
+
+def time_text(moment: dt.datetime) -> str:
+    """Write a time, which has a zone, as a manifest does: in UTC, to the second."""
+    return moment.astimezone(dt.UTC).strftime(_TIME)
+
+
+FractionText = Annotated[str, AfterValidator(_is_fraction)]
+RateText = Annotated[str, AfterValidator(_is_rate)]
+TimeText = Annotated[str, AfterValidator(_is_time)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Certificate = Annotated[str, AfterValidator(_is_pem)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Frozen(BaseModel):
+    """A model without unknown keys, without conversions, that nobody changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Mechanism(Frozen):
+    """The parameters of AIM; budgets are exact (texts), never floats.
+
+    `participation` is the rate at which the holders that uploaded join in each round.
+    """
+
+    epsilon: str
+    delta: str
+    rho: FractionText
+    alpha: FractionText
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    max_model_mb: FractionText
+    participation: RateText = "1"
+    seed: int
+
+
+class Member(Frozen):
+    """A data holder or the estimator, known by its pinned certificate."""
+
+    name: Name
+    certificate: Certificate
+
+
+class PartyEntry(Member):
+    """One compute party: its API's URL, its link to the peers, its pinned certificate."""
+
+    url: Annotated[
+        str, StringConstraints(pattern=r"^https://[^/\s]+$"), AfterValidator(_is_address)
+    ]
+    host: str
+    port: Port
+
+    @property
+    def https_host(self) -> str:
+        """Return the host of the API's URL, an IPv6 address without its brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def https_port(self) -> int:
+        """Return the port of the API's URL."""
+        return urlsplit(self.url).port or _HTTPS_PORT
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a certificate entitles to: `kind` is "party", "holder" or "estimator"."""
+
+    kind: Literal["party", "holder", "estimator"]
+    name: str
+
+
+class Manifest(Frozen):
+    """What all parties of one job agree on. Build it with `Manifest.parse` or `load_manifest`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    protocol: Literal["distaim/1"]
+    expires: TimeText
+    table_schema: Annotated[dict[str, Any], Field(alias="schema")]
+    workload: str
+    cliques: list[list[str]]
+    max_cells: Annotated[int, Field(ge=1)] | None = None
+    mechanism: Mechanism
+    n_max: Annotated[int, Field(ge=1, lt=2**31)]
+    y_max: Annotated[int, Field(ge=1, lt=2**31)]
+    sigma2_max: FractionText
+    noise: Literal["joint", "dealers"]
+    engine: Literal["replicated", "shamir"]
+    threshold: Annotated[int, Field(ge=1)]
+    min_holders: Annotated[int, Field(ge=1)]
+    parties: list[PartyEntry]
+    holders: list[Member]
+    estimator: Member
+
+    @model_validator(mode="after")
+    def _check_members(self) -> "Manifest":
+        n_parties = len(self.parties)
+        if not 3 <= n_parties <= 7:
+            raise ValueError(f"{n_parties} compute parties; the protocol needs 3 to 7")
+        if 2 * self.threshold >= n_parties:
+            raise ValueError(
+                f"a threshold of {self.threshold} colluding parties among {n_parties} is not "
+                "below one half; lower it or add parties"
+            )
+        if not 1 <= self.min_holders <= len(self.holders):
+            raise ValueError(f"min_holders is {self.min_holders} of {len(self.holders)} holders")
+        members: list[Member] = [*self.parties, *self.holders, self.estimator]
+        pins = [fingerprint(member.certificate) for member in members]
+        if len(set(pins)) != len(pins) or len({member.name for member in members}) != len(pins):
+            raise ValueError("two members share a name or a certificate; each needs its own")
+        return self
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any]) -> "Manifest":
+        """Check a manifest's keys and values; ConfigError names each field that is wrong."""
+        try:
+            manifest = cls.model_validate(raw)
+        except ValidationError as error:
+            raise ConfigError(describe("the manifest", error)) from error
+        manifest.canonical_bytes()  # what cannot be hashed cannot be agreed on
+        return manifest
+
+    def canonical_bytes(self) -> bytes:
+        """Return the manifest as canonical JSON; ConfigError if a number is too large for it."""
+        try:
+            return canonical(self.model_dump(mode="json", by_alias=True))
+        except ValueError as error:
+            raise ConfigError(f"the manifest cannot be used: {error}") from error
+
+    @property
+    def digest(self) -> str:
+        """Return the manifest's hash as hex, see docs/protocol.md, section 23."""
+        return tagged_sha256(HashOf.MANIFEST, self.canonical_bytes())
+
+    @property
+    def end(self) -> dt.datetime:
+        """Return when the manifest expires; nothing is started or frozen from then on."""
+        return dt.datetime.strptime(self.expires, _TIME).replace(tzinfo=dt.UTC)
+
+    @property
+    def run(self) -> str:
+        """Return the short name of this job for messages."""
+        return self.digest[:12]
+
+    @property
+    def n_parties(self) -> int:
+        """Count the compute parties."""
+        return len(self.parties)
+
+    def roles(self) -> dict[str, Role]:
+        """Return which role each pinned certificate has, by its fingerprint."""
+        roles = {
+            fingerprint(party.certificate): Role("party", party.name) for party in self.parties
+        }
+        for holder in self.holders:
+            roles[fingerprint(holder.certificate)] = Role("holder", holder.name)
+        roles[fingerprint(self.estimator.certificate)] = Role("estimator", self.estimator.name)
+        return roles
+
+    def clients(self) -> list[str]:
+        """Return the certificates that the API of a party lets in (PEM)."""
+        members: list[Member] = [*self.holders, self.estimator, *self.parties]
+        return [member.certificate for member in members]
+
+
+@dataclass(frozen=True)
+class PublicInputs:
+    """What every role derives from the manifest: the schema, the workload, the candidates."""
+
+    schema: Schema
+    workload: Workload
+    candidates: tuple[Clique, ...]
+
+    @property
+    def domain(self) -> Domain:
+        """Return the schema's domain."""
+        return self.schema.domain
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return each candidate's number of cells."""
+        return [self.domain.n_cells(clique) for clique in self.candidates]
+
+
+def public_inputs(manifest: Manifest) -> PublicInputs:
+    """Derive the public inputs; ConfigError if the manifest's schema and cliques do not fit."""
+    try:
+        schema = schema_from_dict(manifest.table_schema)
+        domain = schema.domain
+        cliques = tuple(domain.canonical(clique) for clique in manifest.cliques)
+        workload = Workload(domain, cliques)
+        return PublicInputs(schema, workload, closure(workload))
+    except AimError as error:
+        raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error
+
+
+def participation(manifest: Manifest, n_holders: int) -> Participation:
+    """Return who joins in which round, of the `n_holders` that have uploaded.
+
+    Its holders are numbered in the manifest's order, without those that did not upload.
+    """
+    mechanism = manifest.mechanism
+    return Participation(n_holders, parse_fraction(mechanism.participation), mechanism.seed)
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest from TOML or JSON (by the file's suffix); ConfigError if it is wrong."""
+    return Manifest.parse(read_settings(path))
+
+
+def save_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the manifest as JSON."""
+    raw = manifest.model_dump(mode="json", by_alias=True)
+    write_whole(path, json.dumps(raw, indent=1, sort_keys=True))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a TOML or JSON file with one table at its top; ConfigError says what is wrong."""
+    try:
+        text = path.read_text("utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} does not hold a table of settings at its top")
+    return raw
+
+
+def own_role(manifest: Manifest, certificate_pem: str) -> Role:
+    """Return the role of the owner of a certificate; IdentityError if it has none."""
+    role = manifest.roles().get(fingerprint(certificate_pem))
+    if role is None:
+        raise IdentityError(
+            f"the certificate {fingerprint(certificate_pem)[:16]}... is not in manifest "
+            f"{manifest.run}; use the one that was sent in for it, or have the manifest changed",
+            run=manifest.run,
+        )
+    return role
+
+
+def describe(what: str, error: ValidationError) -> str:
+    """Say in one text which fields a model refuses and why, without their values."""
+    findings = [
+        f"{'.'.join(str(step) for step in finding['loc']) or 'as a whole'}: {finding['msg']}"
+        for finding in error.errors(include_url=False, include_input=False)[:10]
+    ]
+    return f"{what} cannot be used: " + "; ".join(findings)

@@ -1,0 +1,4 @@
+"""The commands: options, texts, exit codes.
+
+What they do is in the other rooms.
+"""

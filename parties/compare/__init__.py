@@ -1,0 +1,4 @@
+"""`distaim compare`: every method on one table, with intervals and plots.
+
+Its results are not private.
+"""

@@ -1,0 +1,197 @@
+"""`distaim run`: the whole system on one machine, each role in its own process."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from aim_core.mechanisms.plaintext import GrowingOracle, PlaintextOracle
+from aim_core.mechanisms.requests import Oracle
+from aim_core.models.model_file import save_model
+from aim_core.studies.errors_of_tables import WorkloadErrors, workload_errors
+from aim_core.studies.splits import assign
+from mpc.steps.job import FRACTION_BITS
+from parties.errors import JobFailed
+from parties.estimator.job import MODEL_FILE
+from parties.estimator.run import Outcome, run_mechanism
+from parties.holder.submit import read_codes
+from parties.local.network import LocalNetwork
+from parties.local.options import (
+    Prepared,
+    RunOptions,
+    check_options,
+    plaintext_noise,
+    prepare,
+)
+from parties.local.progress import RunProgress
+from parties.local.report import write_report
+from parties.local.supervisor import terminate_as_interrupt
+from parties.wire.environment import fitting_packages, versions_of
+from parties.wire.events import Notice
+from parties.wire.failures import to_body
+from parties.wire.messages import FinishAnswer
+from parties.wire.run_facts import ExactFacts, FailureFacts, MechanismFacts, RunFacts, RunSeconds
+
+
+def run(options: RunOptions) -> RunFacts:
+    """Run everything and return what `run.json` holds.
+
+    Raises ConfigError and AimError for input that cannot be used, MpcError and PartyError for a
+    run that failed. What a failed run has released stays in the out folder, with `error.json`.
+    """
+    check_options(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir()
+    try:
+        prepared = prepare(options)
+    except BaseException:
+        shutil.rmtree(options.out)
+        raise
+    started = time.perf_counter()
+    with RunProgress() as progress, terminate_as_interrupt():
+        try:
+            outcome = _outcome(prepared, progress)
+        except Exception as error:
+            _keep_partial_results(options.out, progress, error)
+            raise
+        except KeyboardInterrupt:
+            stopped = JobFailed("the run was interrupted; start it again with a new --out")
+            _keep_partial_results(options.out, progress, stopped)
+            raise
+        progress.show(Notice(event="report", text="comparing and writing the results"))
+        return _write_results(prepared, outcome, started)
+
+
+def _outcome(prepared: Prepared, progress: RunProgress) -> Outcome:
+    if prepared.options.oracle == "plaintext":
+        return _run_in_the_clear(prepared, progress)
+    work = prepared.options.out / "work"
+    try:
+        return LocalNetwork(prepared, work, progress.show).run()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run_in_the_clear(prepared: Prepared, progress: RunProgress) -> Outcome:
+    options = prepared.options
+    return run_mechanism(
+        prepared.settings,
+        prepared.inputs.workload,
+        prepared.noise,
+        fitter_name=options.estimator,
+        oracle=_plaintext_oracle(prepared),
+        n_rows=options.rows,
+        sample_seed=prepared.seed,
+        emit=progress.show,
+    )
+
+
+def _plaintext_oracle(prepared: Prepared) -> Oracle:
+    inputs, options = prepared.inputs, prepared.options
+    noise_source = plaintext_noise(options)
+    participation = prepared.settings.participation
+    if participation.rate == 1:
+        return PlaintextOracle(inputs.domain, prepared.real, noise_source, FRACTION_BITS)
+    codes = read_codes(prepared.table, inputs)
+    owners = assign(
+        codes, inputs.domain, options.holders, options.split, prepared.seed, options.target
+    )
+    return GrowingOracle(
+        inputs.workload, np.concatenate(codes), owners, participation, noise_source, FRACTION_BITS
+    )
+
+
+def _keep_partial_results(out: Path, progress: RunProgress, error: Exception) -> None:
+    """Write what a failed run has released so far, and why it failed."""
+    if isinstance(error, JobFailed):
+        error.round = progress.round
+    body = to_body(error, progress.round)
+    facts = FailureFacts(**dict(body), events=progress.events)
+    (out / "error.json").write_text(facts.model_dump_json(indent=1), "utf-8")
+
+
+def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> RunFacts:
+    out, schema = prepared.options.out, prepared.inputs.schema
+    table = schema.decode(outcome.codes, np.random.default_rng([prepared.seed, 1]))
+    table.to_csv(out / "synthetic.csv", index=False)
+    save_model(out / MODEL_FILE, outcome.model)
+    errors = workload_errors(prepared.real, outcome.codes, prepared.inputs.workload)
+    facts = _facts(prepared, outcome, errors, time.perf_counter() - started)
+    (out / "run.json").write_text(facts.model_dump_json(indent=1), "utf-8")
+    write_report(out / "report.html", prepared, outcome, errors, facts)
+    return facts
+
+
+def _facts(
+    prepared: Prepared, outcome: Outcome, errors: WorkloadErrors, total_seconds: float
+) -> RunFacts:
+    options, facts, parties = prepared.options, outcome.facts, outcome.parties
+    exact = _exact(prepared, facts)
+    return RunFacts(
+        epsilon=float(Fraction(exact.epsilon)),
+        delta=float(Fraction(exact.delta)),
+        rho_budget=float(prepared.settings.rho),
+        rho_spent=facts.rho_spent,
+        delta_reserved=float(prepared.budget.delta_reserved),
+        exact=exact,
+        rounds=len(facts.rounds),
+        selected=[entry.clique for entry in facts.rounds],
+        sigmas=[entry.sigma for entry in facts.rounds],
+        true_sigmas=[entry.true_sigma for entry in facts.rounds],
+        workload=options.workload,
+        workload_error_l1=errors.mean_l1,
+        workload_error_tv=errors.mean_tv,
+        oracle=options.oracle,
+        estimator=options.estimator,
+        engine=options.engine,
+        noise_variance_factor=float(prepared.noise.variance_factor),
+        parties=options.parties,
+        threshold=options.threshold,
+        holders=options.holders,
+        participation=options.participation,
+        rows=len(outcome.codes),
+        n_max=prepared.settings.n_max,
+        seed=prepared.seed,
+        cells=sum(prepared.inputs.sizes),
+        candidates=len(prepared.inputs.candidates),
+        seconds=_seconds(facts, total_seconds),
+        bytes_sent=[sum(step.bytes_sent for step in party.steps.values()) for party in parties],
+        comm_rounds=_comm_rounds(parties),
+        upload_bytes=dict(outcome.upload_bytes),
+        peak_rss_mb=[round(party.peak_rss_mb, 1) for party in parties],
+        versions=versions_of(_packages(options)),
+    )
+
+
+def _exact(prepared: Prepared, facts: MechanismFacts) -> ExactFacts:
+    return ExactFacts(
+        epsilon=prepared.options.epsilon,
+        delta=prepared.options.delta,
+        rho_budget=str(prepared.settings.rho),
+        rho_spent=facts.rho_spent_exact,
+        delta_reserved=str(prepared.budget.delta_reserved),
+    )
+
+
+def _seconds(facts: MechanismFacts, total: float) -> RunSeconds:
+    """Return the seconds of a run's steps, 0 for one that it did not have."""
+    steps = [name for name in RunSeconds.model_fields if name != "total"]
+    taken = {step: round(facts.seconds.get(step, 0.0), 3) for step in steps}
+    return RunSeconds(**taken, total=round(total, 3))
+
+
+def _comm_rounds(parties: Sequence[FinishAnswer]) -> dict[str, int]:
+    """Return the rounds per step; all parties count the same."""
+    return {step: cost.rounds for step, cost in parties[0].steps.items()} if parties else {}
+
+
+def _packages(options: RunOptions) -> list[str]:
+    """Return the packages that a run with these options uses."""
+    packages = [*fitting_packages(options.estimator), "pandas"]
+    if options.oracle == "mpc":
+        packages += ["uvicorn", "httpx", "cryptography"]
+        packages += ["mpyc"] if options.engine == "shamir" else []
+    return packages

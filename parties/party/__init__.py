@@ -1,0 +1,4 @@
+"""The compute party: what it accepts, checks, pays and answers.
+
+Its API, its peers, and the engine behind them.
+"""

@@ -1,0 +1,145 @@
+"""Each site's own settings: addresses, paths, timeouts. Nothing here decides privacy."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from aim_core.errors import TableError
+from aim_core.studies.splits import parse_kind
+from parties.agreement.manifest import Frozen, Name, Port, describe, read_settings
+from parties.canonical import MAX_INTEGER
+from parties.errors import ConfigError
+from parties.identity.certificates import Identity
+
+
+def _as_path(value: object) -> object:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("a time must be above 0 seconds")
+    return value
+
+
+def _not_negative(value: float) -> float:
+    if value < 0:
+        raise ValueError("a time must be 0 seconds or more")
+    return value
+
+
+PathText = Annotated[Path, BeforeValidator(_as_path)]
+ConfigType = TypeVar("ConfigType", bound=Frozen)
+
+Seconds = Annotated[float, AfterValidator(_positive)]
+Patience = Annotated[float, AfterValidator(_not_negative)]
+
+
+class SiteConfig(Frozen):
+    """What every role's config has: the manifest and the site's own certificate and key."""
+
+    name: Name
+    manifest: PathText
+    certificate: PathText
+    key: PathText
+
+    @property
+    def identity(self) -> Identity:
+        """Return the files that prove who this site is."""
+        return Identity(self.name, self.certificate, self.key)
+
+
+class PartyConfig(SiteConfig):
+    """A compute party: where it listens, where its state stands, how long it waits.
+
+    `reconnect_seconds` is how long it waits for peers that were lost; with 0 a lost peer ends the
+    job. `linger_seconds` is how long a finished party goes on to answer repeated requests.
+    """
+
+    pid: Annotated[int, Field(ge=0, le=6)]
+    host: str = "127.0.0.1"
+    https_port: Port
+    mpc_port: Port
+    state: PathText
+    transcript: PathText
+    connect_timeout: Seconds = 120.0
+    finish_timeout: Seconds = 3.0
+    reconnect_seconds: Patience = 3600.0
+    linger_seconds: Patience = 600.0
+    status_port: Port | None = None
+
+
+class HolderMember(Frozen):
+    """One data holder of a site, with its own certificate."""
+
+    name: Name
+    certificate: PathText
+    key: PathText
+
+
+def _is_split(text: str) -> str:
+    try:
+        parse_kind(text)
+    except TableError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+class HoldersConfig(Frozen):
+    """The site of one data holder, or of several simulated ones that share a table.
+
+    `outbox` has the shares until all parties have them; `receipts` is where receipts are kept.
+    """
+
+    manifest: PathText
+    table: PathText
+    outbox: PathText
+    receipts: PathText | None = None
+    members: Annotated[list[HolderMember], Field(min_length=1)]
+    split: Annotated[str, AfterValidator(_is_split)] = "iid"
+    target: str | None = None
+    seed: int = 0
+    connect_timeout: Seconds = 120.0
+    request_timeout: Seconds = 600.0
+
+
+class EstimatorConfig(SiteConfig):
+    """The estimator: what it fits with, how many rows it draws, where the results go.
+
+    `outage_seconds` is how long it waits for parties that were lost, 0 for not at all. `table` is
+    where the synthetic table goes as CSV, if it is wanted here.
+    """
+
+    estimator: Literal["numpy", "mbi"] = "numpy"
+    rows: Annotated[int, Field(ge=1)] | None = None
+    sample_seed: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
+    out: PathText
+    transcript: PathText
+    connect_timeout: Seconds = 120.0
+    collect_timeout: Seconds = 3600.0
+    request_timeout: Seconds = 600.0
+    outage_seconds: Patience = 3600.0
+    table: PathText | None = None
+
+
+def load_party_config(path: Path) -> PartyConfig:
+    """Read a compute party's config; ConfigError names what is wrong in it."""
+    return _load(PartyConfig, path)
+
+
+def load_holders_config(path: Path) -> HoldersConfig:
+    """Read a data holder's config; ConfigError names what is wrong in it."""
+    return _load(HoldersConfig, path)
+
+
+def load_estimator_config(path: Path) -> EstimatorConfig:
+    """Read the estimator's config; ConfigError names what is wrong in it."""
+    return _load(EstimatorConfig, path)
+
+
+def _load(kind: type[ConfigType], path: Path) -> ConfigType:
+    try:
+        return kind.model_validate(read_settings(path))
+    except ValidationError as error:
+        raise ConfigError(describe(str(path), error)) from error

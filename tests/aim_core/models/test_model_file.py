@@ -1,0 +1,52 @@
+"""Saved models."""
+
+import numpy as np
+import pytest
+
+from aim_core.domain import Domain
+from aim_core.errors import MechanismError
+from aim_core.models.model_file import load_model, save_model
+from aim_core.models.tree_model import calibrate
+
+DOMAIN = Domain(("a", "b", "c"), (2, 3, 4))
+
+
+def model():
+    potentials = {("a", "b"): np.arange(6.0), ("b", "c"): np.linspace(-2, 1, 12)}
+    return calibrate(DOMAIN, potentials, 123.5)
+
+
+def test_a_model_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "model.npz"
+    save_model(path, model())
+    again = load_model(path)
+    assert again.total == 123.5
+    assert again.domain == DOMAIN
+    cliques = [("a",), ("a", "c"), ("a", "b", "c")]
+    for one, other in zip(model().marginals(cliques), again.marginals(cliques), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_model_without_attributes_measured(tmp_path):
+    path = tmp_path / "model.npz"
+    save_model(path, calibrate(DOMAIN, {}, 7.0))
+    assert load_model(path).marginals([("a",)])[0].tolist() == [3.5, 3.5]
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(b"not a model")
+    with pytest.raises(MechanismError, match="not a saved model"):
+        load_model(path)
+    np.savez(path, header=np.array("{}"))
+    with pytest.raises(MechanismError, match="not a saved model"):
+        load_model(path)
+    with pytest.raises(MechanismError, match="no potentials"):
+        save_model(path, object())
+    save_model(path, model())
+    with np.load(path) as file:
+        parts = {name: file[name] for name in file.files}
+    parts["potential-0"] = parts["potential-0"][:-1]
+    np.savez(path, **parts)
+    with pytest.raises(MechanismError, match="wrong size"):
+        load_model(path)

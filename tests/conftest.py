@@ -1,0 +1,23 @@
+"""What all tests share: Hypothesis without deadlines, a consortium's keys, one finished run."""
+
+import pytest
+from hypothesis import settings
+
+from tests.support.finished_run import FinishedRun, make_finished_run
+from tests.support.party_world import World
+
+# These machines are shared, so the time that an example takes says nothing.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return the keys and the manifest of a small consortium."""
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Return one small real run, with its keys kept; nobody may change it."""
+    return make_finished_run(tmp_path_factory.mktemp("finished-run"))

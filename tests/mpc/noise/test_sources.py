@@ -1,0 +1,160 @@
+"""Dealt noise: what it sums to, what it costs, and the bound of [KLS21] computed exactly."""
+
+import asyncio
+import math
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mpc.errors import MpcError
+from mpc.noise.in_the_clear import GUMBEL_RANGE, PER_SAMPLE_DELTA, gaussian_bound
+from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dealer_costs
+from mpc.session.access import AccessStructure
+from mpc.session.channel import Step
+from mpc.session.in_memory import run_parties
+from mpc.shares.replicated import ring
+from tests.support.sessions import reveal
+
+STRUCTURES = [(3, 1), (4, 1), (5, 2)]
+
+
+class FixedSampler:
+    """Deals known numbers and remembers what it was asked for."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.asked = []
+
+    def gaussian(self, n, sigma2):
+        self.asked.append(sigma2)
+        return np.arange(n) * (-3) ** self.pid - self.pid
+
+    def gumbel(self, n, fraction_bits):
+        self.asked.append(fraction_bits)
+        return (np.arange(n) - 2) << (fraction_bits + self.pid)
+
+
+def dealt(mt, request):
+    access = AccessStructure(*mt)
+    samplers = [FixedSampler(pid) for pid in range(access.n_parties)]
+
+    async def program(session):
+        noise = DealerNoise(access, 24, samplers[session.pid])
+        with session.step(Step.CHECK, "noise") as channel:
+            return await request(noise, channel)
+
+    return reveal(run_parties(*mt, program)), samplers
+
+
+@pytest.mark.parametrize("mt", STRUCTURES)
+def test_every_party_deals_a_gaussian(mt):
+    m, t = mt
+    opened, samplers = dealt(mt, lambda noise, ch: noise.gaussian(ch, ring(20), 7, Fraction(100)))
+    total = sum(FixedSampler(pid).gaussian(7, None) for pid in range(m))
+    assert np.array_equal(opened, total % 2**20)
+    assert [s.asked for s in samplers] == [[Fraction(100, m - t)]] * m
+
+
+@pytest.mark.parametrize("mt", STRUCTURES)
+def test_t_plus_one_parties_deal_a_gumbel(mt):
+    m, t = mt
+    opened, samplers = dealt(mt, lambda noise, ch: noise.gumbel(ch, ring(60), 5, 24))
+    total = sum(FixedSampler(pid).gumbel(5, 24) for pid in range(t + 1))
+    assert np.array_equal(opened, total % 2**60)
+    assert [len(s.asked) for s in samplers] == [1] * (t + 1) + [0] * (m - t - 1)
+
+
+def test_too_small_a_variance_is_refused():
+    noise = DealerNoise(AccessStructure(5, 2), 24)
+    assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
+    request = noise.gaussian(None, ring(20), 1, noise.costs.sigma2_min - Fraction(1, 10**9))
+    with pytest.raises(MpcError, match="no proved bound"):
+        asyncio.run(request)
+
+
+@pytest.mark.parametrize("mt", STRUCTURES)
+def test_public_costs(mt):
+    m, t = mt
+    access = AccessStructure(m, t)
+    costs, noise = dealer_costs(access, 24), DealerNoise(access, 24)
+    assert costs.variance_factor == Fraction(m, m - t)
+    assert costs.measure_delta == (m - t) * PER_SAMPLE_DELTA
+    assert costs.select_scale == math.sqrt(t + 1)
+    assert noise.gaussian_bound(Fraction(90)) == m * gaussian_bound(Fraction(90, m - t))
+    assert noise.gumbel_bound(24) == (t + 1) * GUMBEL_RANGE * 2**24
+
+
+def test_the_system_sampler_samples():
+    values = SystemSampler().gaussian(4000, Fraction(100))
+    assert 80 < values.var() < 120  # 9 standard errors
+    assert abs(SystemSampler().gumbel(4000, 24).mean() / 2**24 - math.log(2) / 1.2) < 0.2
+
+
+# The zCDP bound of a sum of discrete Gaussians, in 60 digits.
+
+
+def discrete_gaussian(sigma2, reach):
+    rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
+    weights = [(-rate * x * x).exp() for x in range(-reach, reach + 1)]
+    total = sum(weights)
+    return [w / total for w in weights]
+
+
+def convolve(p, q):
+    result = [Decimal(0)] * (len(p) + len(q) - 1)
+    for i, a in enumerate(p):
+        for j, b in enumerate(q):
+            result[i + j] += a * b
+    return result
+
+
+def renyi_divergence(p, alpha):
+    """D_alpha(P || P shifted by one)."""
+    total = sum(a * (a / b) ** (alpha - 1) for a, b in zip(p[1:], p[:-1], strict=True))
+    return total.ln() / (alpha - 1)
+
+
+def tau(dealer_sigma2, n_honest):
+    return 10 * sum(
+        math.exp(-2 * math.pi**2 * float(dealer_sigma2) * j / (j + 1)) for j in range(1, n_honest)
+    )
+
+
+def worst_rate(dealer_sigma2, n_honest):
+    """The largest D_alpha / alpha over some alpha, of the sum of the honest dealers' samples."""
+    with localcontext() as context:
+        context.prec = 60
+        reach = 12 + math.ceil(9 * math.sqrt(dealer_sigma2))
+        one = discrete_gaussian(dealer_sigma2, reach)
+        total = one
+        for _ in range(n_honest - 1):
+            total = convolve(total, one)
+        # Far in the tails the truncation shows, where no noise of a bound ever is.
+        middle = total[reach : len(total) - reach]
+        return max(
+            renyi_divergence(middle, Decimal(a)) / Decimal(a) for a in ("1.25", "2", "3", "8", "20")
+        )
+
+
+@pytest.mark.parametrize("n_honest", [2, 3])
+@pytest.mark.parametrize(
+    "dealer_sigma2", [Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2)]
+)
+def test_kls21_bound_holds(n_honest, dealer_sigma2):
+    sigma2 = n_honest * dealer_sigma2
+    bound = 1 / (2 * float(sigma2)) + tau(dealer_sigma2, n_honest) / 4
+    assert worst_rate(dealer_sigma2, n_honest) <= bound * (1 + 1e-12)
+
+
+def test_the_slack_is_needed_for_narrow_dealers():
+    sigma2 = Fraction(1, 4)
+    assert float(worst_rate(sigma2, 2)) > 1 / (4 * float(sigma2)) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("mt", STRUCTURES)
+def test_measure_slack_covers_tau_of_the_narrowest_dealers(mt):
+    m, t = mt
+    slack = dealer_costs(AccessStructure(m, t), 24).measure_slack
+    assert tau(MIN_DEALER_SIGMA2, m - t) / 4 <= slack < 1e-15

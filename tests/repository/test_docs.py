@@ -1,0 +1,145 @@
+"""The documentation names files, functions, commands and options that exist."""
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from parties.compare.rows import METHODS
+from tests.support.documents import PAGES, ROOT, commands, options_of
+
+PACKAGES = ("aim_core", "mpc", "parties")
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)", re.DOTALL)
+_FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+_CODE = re.compile(r"`([^`]+)`")
+_FILE = re.compile(r"\.?(?:aim_core|mpc|parties|scripts|tests|docs|deploy)/[\w/.-]*")
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|npz|crt|key|lock)")
+_OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
+"""Names in the text that are other programs', or markers of tests."""
+
+
+def spans(path: Path) -> list[str]:
+    text = _FENCED.sub("", path.read_text("utf-8"))
+    return [" ".join(span.split()) for span in _CODE.findall(text)]
+
+
+def heading_anchor(heading: str) -> str:
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {heading_anchor(heading) for heading in headings}
+
+
+def names_in(body: Iterable[ast.stmt]) -> set[str]:
+    """Return what a module's or class's body defines: functions, classes, constants, fields."""
+    names = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names
+
+
+def definitions() -> set[str]:
+    """Return every dotted name (module.name, Class.name), plain name and module of the packages."""
+    known = set(PACKAGES)
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        known |= names_in(tree.body) | {path.stem, path.parent.name}
+        known |= {f"{path.parent.name}.{path.stem}"}
+        known |= {f"{path.stem}.{name}" for name in names_in(tree.body)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                known |= {f"{node.name}.{name}" for name in names_in(node.body)}
+                known |= names_in(node.body)
+    return known
+
+
+def test_links_lead_somewhere() -> None:
+    dead = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in PAGES
+        for link in _LINK.findall(page.read_text("utf-8"))
+        if not link.startswith("https:") and not leads_somewhere(page, link)
+    ]
+    assert dead == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    target, _, anchor = link.partition("#")
+    path = (page.parent / target) if target else page
+    return path.exists() and (not anchor or anchor in anchors(path))
+
+
+def test_files_exist() -> None:
+    missing = [
+        f"{page.relative_to(ROOT)}: {span}"
+        for page in PAGES
+        for span in spans(page)
+        if _FILE.fullmatch(span) and not (ROOT / span).exists()
+    ]
+    assert missing == []
+
+
+def test_names_exist() -> None:
+    known = definitions() | set(commands()) | set(METHODS) | _OTHERS
+    unknown = [
+        f"{page.relative_to(ROOT)}: {span}"
+        for page in PAGES
+        for span in spans(page)
+        if _NAME.fullmatch(span) and not _RESULT_FILE.fullmatch(span) and span not in known
+    ]
+    assert unknown == []
+
+
+def test_options_exist() -> None:
+    known = {"--help"}.union(*map(options_of, commands().values()))
+    unknown = [
+        f"{page.relative_to(ROOT)}: {span}"
+        for page in PAGES
+        for span in spans(page)
+        if span.startswith(("distaim", "--")) and not set(_OPTION.findall(span)) <= known
+    ]
+    assert unknown == []
+
+
+def test_commands_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    lines = "".join(_FENCED.findall(readme)).splitlines()
+    scripts = [line.split()[1] for line in lines if line.startswith("bash ")]
+    assert scripts == ["scripts/demo", "scripts/test"]
+    assert all((ROOT / script).exists() for script in scripts)
+    calls = [line.split() for line in lines if line.startswith("distaim ")]
+    assert {call[1] for call in calls} == {"schema", "run", "compare"}
+    for _, name, *arguments in calls:
+        command = commands()[name]
+        options = {word for word in arguments if word.startswith("--")}
+        assert options <= options_of(command)
+        command.make_context(name, arguments)
+
+
+def test_every_decision_has_its_number_in_the_title() -> None:
+    numbers = []
+    for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+        number = path.name[:3]
+        assert path.read_text("utf-8").startswith(f"# {number}: "), path.name
+        numbers.append(int(number))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_room_stands_in_the_reference() -> None:
+    for package in PACKAGES:
+        page = (ROOT / "docs" / "reference" / f"{package}.md").read_text("utf-8")
+        listed = set(re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE))
+        rooms = {f"{package}.{p.parent.name}" for p in (ROOT / package).glob("*/__init__.py")}
+        files = {f"{package}.{p.stem}" for p in (ROOT / package).glob("[!_]*.py")}
+        assert listed == rooms | files
