@@ -2,7 +2,8 @@
 
 `flaim` yields `Choose` and `Collect` requests and is sent their answers by whoever carries messages
 to the data holders, whose steps are in `aim_core.mechanisms.flaim_holder`. It sees chosen cliques
-and noisy sums, never a count. Deviations from the paper's released code are listed in docs/comparison.md.
+and noisy sums, never a count. Deviations from the paper's released code are listed in
+docs/comparison.md.
 
 Privacy, per record: a holder may take part in every round, so its records pay for all of them; no
 amplification by sampling is claimed. A neighbouring table differs by one record of one holder,

@@ -1,8 +1,8 @@
 """FLAIM's server over serialised messages: it has no row, and no holder's object.
 
 Sums come by secure aggregation (`mpc.aggregation.parameters`). Who contributes to a slot adds his
-part of the noise to his own vector, so the server sees noisy sums only; a slot with one contributor carries all
-of the noise.
+part of the noise to his own vector, so the server sees noisy sums only; a slot with one contributor
+carries all of the noise.
 """
 
 import math

@@ -4,8 +4,8 @@ Every figure says what it is. "exact": follows from the manifest, as do uploads,
 what is done once on all cells, where they are few enough to be rehearsed as they are. "estimate":
 rests on an assumption that is listed, or on a time measured on this machine: the secure steps are
 rehearsed (`parties.forecast.secure_steps`), and so is the policy, on made-up data
-(`parties.forecast.policy`). What lies outside the steps, and the engine on MPyC, are measured by a small run of all processes
-(`parties.forecast.trial`). Bounds are named as such.
+(`parties.forecast.policy`). What lies outside the steps, and the engine on MPyC, are measured by a
+small run of all processes (`parties.forecast.trial`). Bounds are named as such.
 """
 
 import os

@@ -7,35 +7,42 @@ import os
 import signal
 import ssl
 import struct
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from mpc.errors import MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from mpc.session.frames import HEADER, MAX_PAYLOAD, Kind, frame
-from mpc.session.session import open_session
-from mpc.session.tls import Endpoint, _Connection, pinned_context
-from parties.identity.certificates import make_identity
+from mpc.session.links import PeerLink
+from mpc.session.session import Session, open_session
+from mpc.session.tls import Credentials, Endpoint, _Connection, pinned_context
+from parties.identity.certificates import Identity, make_identity
 from parties.local.ports import LOOPBACK, free_ports
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Result = TypeVar("Result")
 
 FIELDS = {"run": "test", "version": "1"}
 HELLO_FIELDS = FIELDS | {"parties": "3", "threshold": "1"}
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> list[Identity]:
     directory = tmp_path_factory.mktemp("certificates")
     return [make_identity(name, directory) for name in ("a", "b", "c", "stranger")]
 
 
-OPEN = []  # transports and stream writers of the running test, both sides
+OPEN: list[asyncio.WriteTransport | asyncio.StreamWriter] = []
+"""The running test's connections, of both sides; a writer that nobody holds would be closed."""
 
 
 @pytest.fixture(autouse=True)
-def _remember_transports(monkeypatch):
+def _remember_transports(monkeypatch: pytest.MonkeyPatch) -> None:
     made = _Connection.connection_made
 
-    def remember(self, transport):
-        OPEN.append(transport)
+    def remember(self: _Connection, transport: asyncio.BaseTransport) -> None:
+        OPEN.append(cast("asyncio.WriteTransport", transport))
         made(self, transport)
 
     monkeypatch.setattr(_Connection, "connection_made", remember)
@@ -44,7 +51,7 @@ def _remember_transports(monkeypatch):
 class World:
     """Three endpoints with pinned certificates, and a stranger's certificate."""
 
-    def __init__(self, certificates):
+    def __init__(self, certificates: list[Identity]) -> None:
         self.identities = [c.credentials for c in certificates]
         self.stranger = self.identities.pop()
         self.endpoints = [
@@ -52,7 +59,13 @@ class World:
             for p, port in enumerate(free_ports(3))
         ]
 
-    async def party(self, pid, binding=FIELDS, connect_seconds=10.0, silence_seconds=30.0):
+    async def party(
+        self,
+        pid: int,
+        binding: Mapping[str, str] = FIELDS,
+        connect_seconds: float = 10.0,
+        silence_seconds: float = 30.0,
+    ) -> Session:
         """Open a session as an honest party does."""
         return await open_session(
             pid,
@@ -65,10 +78,10 @@ class World:
             silence_seconds=silence_seconds,
         )
 
-    def context(self, identity, server_pid):
-        return pinned_context(identity, [self.endpoints[server_pid].pem], server=False)
+    def context(self, credentials: Credentials, server_pid: int) -> ssl.SSLContext:
+        return pinned_context(credentials, [self.endpoints[server_pid].pem], server=False)
 
-    async def dial(self, pid, context):
+    async def dial(self, pid: int, context: ssl.SSLContext) -> Streams:
         """Connect to a party, as soon as it listens, with a context of the test's choice."""
         while True:
             try:
@@ -81,7 +94,9 @@ class World:
                 OPEN.append(writer)
                 return reader, writer
 
-    async def dial_as_party_0(self, *pids, hello_of=0, fields=HELLO_FIELDS):
+    async def dial_as_party_0(
+        self, *pids: int, hello_of: int = 0, fields: Mapping[str, str] = HELLO_FIELDS
+    ) -> list[asyncio.StreamWriter]:
         """Connect to parties with party 0's certificate and say hello; return the writers."""
         hello = json.dumps({"pid": hello_of, "binding": fields}).encode()
         writers = []
@@ -93,30 +108,30 @@ class World:
 
 
 @pytest.fixture
-def world(certificates):
+def world(certificates: list[Identity]) -> World:
     return World(certificates)
 
 
-def run(program, seconds=10):
+def run(program: Coroutine[Any, Any, Result], seconds: float = 10) -> Result:
     """Run a test's coroutine within a deadline, then cut all connections that it made."""
 
-    async def main():
+    async def main() -> Result:
         try:
             return await asyncio.wait_for(program, seconds)
         finally:
             for made in OPEN:
-                getattr(made, "transport", made).abort()
+                (made.transport if isinstance(made, asyncio.StreamWriter) else made).abort()
             OPEN.clear()
             await asyncio.sleep(0.05)
 
     return asyncio.run(main())
 
 
-async def outcomes(*programs):
-    return await asyncio.gather(*programs, return_exceptions=True)
+async def outcomes(*programs: Awaitable[Any]) -> list[Any]:
+    return list(await asyncio.gather(*programs, return_exceptions=True))
 
 
-async def refused(world, pid, context):
+async def refused(world: World, pid: int, context: ssl.SSLContext) -> bool:
     """Whether a client ends without having received a byte."""
     try:
         reader, writer = await world.dial(pid, context)
@@ -128,11 +143,11 @@ async def refused(world, pid, context):
     return received == b""
 
 
-def name_and_type(results):
+def name_and_type(results: Sequence[object]) -> list[tuple[type, object]]:
     return [(type(result), getattr(result, "party", "no error")) for result in results]
 
 
-def intruder_context(world, how):
+def intruder_context(world: World, how: str) -> ssl.SSLContext:
     if how == "stranger's certificate":
         return world.context(world.stranger, 1)
     if how == "no certificate":
@@ -148,8 +163,8 @@ def intruder_context(world, how):
 
 
 @pytest.mark.parametrize("how", ["stranger's certificate", "no certificate", "TLS 1.2"])
-def test_an_intruder_is_refused_and_the_job_goes_on(world, how):
-    async def program():
+def test_an_intruder_is_refused_and_the_job_goes_on(world: World, how: str) -> None:
+    async def program() -> None:
         late = asyncio.create_task(world.party(1))
         assert await refused(world, 1, intruder_context(world, how))
         sessions = await asyncio.gather(world.party(0), late, world.party(2))
@@ -159,10 +174,10 @@ def test_an_intruder_is_refused_and_the_job_goes_on(world, how):
     run(program())
 
 
-def test_the_pinned_certificate_itself_is_not_refused(world):
+def test_the_pinned_certificate_itself_is_not_refused(world: World) -> None:
     """Negative control of the test above: the same client with party 0's certificate."""
 
-    async def program():
+    async def program() -> None:
         party = asyncio.create_task(world.party(1, connect_seconds=2))
         assert not await refused(world, 1, world.context(world.identities[0], 1))
         await outcomes(party)
@@ -170,12 +185,12 @@ def test_the_pinned_certificate_itself_is_not_refused(world):
     run(program())
 
 
-def test_an_impostor_cannot_take_a_party_s_place(world):
-    async def impostor():
+def test_an_impostor_cannot_take_a_party_s_place(world: World) -> None:
+    async def impostor() -> None:
         for pid in (1, 2):
             assert await refused(world, pid, world.context(world.stranger, pid))
 
-    async def program():
+    async def program() -> None:
         parties = [world.party(pid, connect_seconds=1.5) for pid in (1, 2)]
         *results, none = await outcomes(*parties, impostor())
         assert none is None
@@ -185,8 +200,8 @@ def test_an_impostor_cannot_take_a_party_s_place(world):
     run(program())
 
 
-def test_who_gives_up_first_tells_the_others_who_is_missing(world):
-    async def program():
+def test_who_gives_up_first_tells_the_others_who_is_missing(world: World) -> None:
+    async def program() -> None:
         impatient, patient = world.party(0, connect_seconds=1), world.party(1, connect_seconds=60)
         results = await asyncio.wait_for(outcomes(impatient, patient), 20)
         assert name_and_type(results) == [(PeerTimeout, 2)] * 2
@@ -195,13 +210,13 @@ def test_who_gives_up_first_tells_the_others_who_is_missing(world):
     run(program())
 
 
-def test_an_impostor_that_listens_gets_nothing(world):
-    received = []
+def test_an_impostor_that_listens_gets_nothing(world: World) -> None:
+    received: list[bytes] = []
 
-    async def take(reader, writer):
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received.append(await reader.read(100))
 
-    async def program():
+    async def program() -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(world.stranger.certificate_path, world.stranger.key_path)
         server = await asyncio.start_server(take, LOOPBACK, world.endpoints[2].port, ssl=context)
@@ -213,8 +228,8 @@ def test_an_impostor_that_listens_gets_nothing(world):
     assert received == []
 
 
-def test_a_party_cannot_speak_as_another(world):
-    async def program():
+def test_a_party_cannot_speak_as_another(world: World) -> None:
+    async def program() -> None:
         cheat = asyncio.create_task(world.dial_as_party_0(2, hello_of=1))
         results = await outcomes(world.party(2))
         assert name_and_type(results) == [(ProtocolViolation, 0)]
@@ -228,8 +243,10 @@ def test_a_party_cannot_speak_as_another(world):
     ("fields", "name"),
     [({"version": "2"}, "version"), ({"run": "x"}, "run"), ({"threshold": "0"}, "threshold")],
 )
-def test_another_binding_is_refused_by_its_field(world, fields, name):
-    async def program():
+def test_another_binding_is_refused_by_its_field(
+    world: World, fields: dict[str, str], name: str
+) -> None:
+    async def program() -> None:
         other = asyncio.create_task(world.dial_as_party_0(2, fields=HELLO_FIELDS | fields))
         (result,) = await outcomes(world.party(2))
         assert name_and_type([result]) == [(ProtocolViolation, 0)]
@@ -243,13 +260,13 @@ def test_another_binding_is_refused_by_its_field(world, fields, name):
     "hello",
     [b"", b"{}", b"[]", b'{"pid": 0}', b'{"pid": 0, "binding": 5}', b"\xff\xfe", b"null"],
 )
-def test_a_hello_that_is_none_is_refused(world, hello):
-    async def cheat():
+def test_a_hello_that_is_none_is_refused(world: World, hello: bytes) -> None:
+    async def cheat() -> asyncio.StreamWriter:
         _, writer = await world.dial(2, world.context(world.identities[0], 2))
         writer.write(frame(Kind.HELLO, 0, hello))
         return writer
 
-    async def program():
+    async def program() -> None:
         task = asyncio.create_task(cheat())
         (result,) = await outcomes(world.party(2))
         assert name_and_type([result]) == [(ProtocolViolation, 0)]
@@ -269,24 +286,24 @@ BAD_BYTES = {
 
 
 @pytest.mark.parametrize("name", BAD_BYTES)
-def test_bad_bytes_from_a_party_end_the_job_and_name_it(world, name):
-    async def cheat():
+def test_bad_bytes_from_a_party_end_the_job_and_name_it(world: World, name: str) -> None:
+    async def cheat() -> None:
         for writer in await world.dial_as_party_0(1, 2):
             writer.write(BAD_BYTES[name])
 
-    async def program():
+    async def program() -> None:
         *results, _ = await outcomes(world.party(1), world.party(2), cheat())
         assert name_and_type(results) == [(ProtocolViolation, 0)] * 2
 
     run(program())
 
 
-def test_keys_of_a_wrong_length_name_the_sender(world):
-    async def cheat():
+def test_keys_of_a_wrong_length_name_the_sender(world: World) -> None:
+    async def cheat() -> None:
         for writer in await world.dial_as_party_0(1, 2):
             writer.write(frame(Kind.ENGINE, 0, b"short"))
 
-    async def program():
+    async def program() -> None:
         *results, _ = await outcomes(world.party(1), world.party(2), cheat())
         assert (ProtocolViolation, 0) in name_and_type(results)
         assert all(isinstance(result, MpcError) for result in results)
@@ -294,13 +311,13 @@ def test_keys_of_a_wrong_length_name_the_sender(world):
     run(program())
 
 
-def test_an_abort_tells_who_caused_it(world):
-    async def reporter():
+def test_an_abort_tells_who_caused_it(world: World) -> None:
+    async def reporter() -> list[asyncio.StreamWriter]:
         writers = await world.dial_as_party_0(1, 2)
         writers[0].write(frame(Kind.ABORT, 0, b'{"culprit": 2, "kind": "PeerTimeout"}'))
         return writers
 
-    async def program():
+    async def program() -> None:
         first, _, _ = await outcomes(world.party(1), world.party(2), reporter())
         assert name_and_type([first]) == [(PeerTimeout, 2)]
         assert str(first) == "party 0 waited too long for party 2"
@@ -308,10 +325,10 @@ def test_an_abort_tells_who_caused_it(world):
     run(program())
 
 
-def _child(world, pid, then):
+def _child(world: World, pid: int, then: signal.Signals) -> None:
     """Join as a party in a process of its own, then come to a bad end."""
 
-    async def main():
+    async def main() -> None:
         session = await world.party(pid)
         await session.agree("joined", b"")
         os.kill(os.getpid(), then)
@@ -323,13 +340,15 @@ def _child(world, pid, then):
 @pytest.mark.parametrize(
     ("then", "error"), [(signal.SIGKILL, PeerLost), (signal.SIGSTOP, PeerTimeout)]
 )
-def test_a_dead_or_stalled_peer_ends_the_job_of_all(world, then, error, monkeypatch):
+def test_a_dead_or_stalled_peer_ends_the_job_of_all(
+    world: World, then: signal.Signals, error: type[MpcError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.2)
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_child, args=(world, 2, then), daemon=True)
     child.start()
 
-    async def wait_for_it(pid):
+    async def wait_for_it(pid: int) -> int | None:
         session = await world.party(pid, silence_seconds=4.0)
         await session.agree("joined", b"")
         joined = asyncio.get_running_loop().time()
@@ -338,8 +357,8 @@ def test_a_dead_or_stalled_peer_ends_the_job_of_all(world, then, error, monkeypa
         assert asyncio.get_running_loop().time() - joined < 6
         return caught.value.party
 
-    async def program():
-        return await asyncio.gather(wait_for_it(0), wait_for_it(1))
+    async def program() -> list[int | None]:
+        return list(await asyncio.gather(wait_for_it(0), wait_for_it(1)))
 
     try:
         assert run(program(), 20) == [2, 2]
@@ -348,11 +367,11 @@ def test_a_dead_or_stalled_peer_ends_the_job_of_all(world, then, error, monkeypa
         child.join()
 
 
-def trickle(link, chunk, seconds):
+def trickle(link: PeerLink, chunk: int, seconds: float) -> asyncio.Task[None]:
     """Send what a link writes in small pieces, one every so many seconds."""
     write, pending = link._write, bytearray()
 
-    async def send():
+    async def send() -> None:
         while True:
             await asyncio.sleep(seconds)
             if pending:
@@ -363,10 +382,12 @@ def trickle(link, chunk, seconds):
     return asyncio.create_task(send())
 
 
-def test_a_large_frame_on_a_slow_line_is_no_silence(world, monkeypatch):
+def test_a_large_frame_on_a_slow_line_is_no_silence(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.1)
 
-    async def talk(pid):
+    async def talk(pid: int) -> tuple[int, float]:
         session = await world.party(pid, silence_seconds=1.0)
         if pid == 0:
             slow.append(trickle(session.network.links[1], 100, 0.05))
@@ -375,19 +396,19 @@ def test_a_large_frame_on_a_slow_line_is_no_silence(world, monkeypatch):
         said = await session.publish("large", bytes(6000) if pid == 0 else b"")
         return len(said[0]), asyncio.get_running_loop().time() - started
 
-    async def program():
+    async def program() -> list[tuple[int, float]]:
         found = await asyncio.gather(*(talk(pid) for pid in range(3)))
         slow[0].cancel()
-        return found
+        return list(found)
 
-    slow = []
+    slow: list[asyncio.Task[None]] = []
     sizes, seconds = zip(*run(program(), 20), strict=True)
     assert sizes == (6000,) * 3
     assert seconds[1] > 2
 
 
-def test_a_party_that_never_comes_is_named(world):
-    async def program():
+def test_a_party_that_never_comes_is_named(world: World) -> None:
+    async def program() -> None:
         results = await outcomes(*(world.party(pid, connect_seconds=1) for pid in (0, 2)))
         assert name_and_type(results) == [(PeerTimeout, 1)] * 2
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,17 +15,17 @@ from mpc.session.in_memory import connect_in_memory
 from mpc.session.links import Network, PeerLink
 
 
-def run(program):
-    return asyncio.run(program())
+def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(program())
 
 
-def link_and_sent():
-    sent = []
+def link_and_sent() -> tuple[PeerLink, list[bytes]]:
+    sent: list[bytes] = []
     return PeerLink(1, sent.append), sent
 
 
-def test_frames_are_matched_by_kind_and_tag_in_any_order():
-    async def program():
+def test_frames_are_matched_by_kind_and_tag_in_any_order() -> None:
+    async def program() -> None:
         link, _ = link_and_sent()
         early = link.receive(Kind.ENGINE, 5)
         link.deliver(Kind.ENGINE, 6, b"six")
@@ -36,8 +38,8 @@ def test_frames_are_matched_by_kind_and_tag_in_any_order():
     run(program)
 
 
-def test_a_message_that_arrives_twice_is_a_violation():
-    async def program():
+def test_a_message_that_arrives_twice_is_a_violation() -> None:
+    async def program() -> None:
         link, _ = link_and_sent()
         link.deliver(Kind.ENGINE, 5, b"x")
         with pytest.raises(ProtocolViolation, match="party 1 sent a message twice"):
@@ -46,10 +48,10 @@ def test_a_message_that_arrives_twice_is_a_violation():
     run(program)
 
 
-def test_sending_too_far_ahead_is_a_violation(monkeypatch):
+def test_sending_too_far_ahead_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.session.links.MAX_UNCLAIMED", HEADER.size + 10)
 
-    async def program():
+    async def program() -> None:
         link, _ = link_and_sent()
         link.deliver(Kind.ENGINE, 1, bytes(10))
         await link.receive(Kind.ENGINE, 1)
@@ -60,8 +62,8 @@ def test_sending_too_far_ahead_is_a_violation(monkeypatch):
     run(program)
 
 
-def test_sent_bytes_are_counted_with_their_headers():
-    async def program():
+def test_sent_bytes_are_counted_with_their_headers() -> None:
+    async def program() -> None:
         link, sent = link_and_sent()
         assert link.send(Kind.ENGINE, 1, b"abc") == HEADER.size + 3
         assert link.bytes_sent == len(sent[0])
@@ -69,24 +71,24 @@ def test_sent_bytes_are_counted_with_their_headers():
     run(program)
 
 
-def test_a_failed_link_raises_everywhere():
-    async def program():
+def test_a_failed_link_raises_everywhere() -> None:
+    async def program() -> None:
         link, _ = link_and_sent()
         waiting = link.receive(Kind.ENGINE, 1)
         link.deliver(Kind.ENGINE, 9, b"late")
         error = PeerLost("gone", 1)
         link.fail(error)
-        for attempt in (lambda: waiting, lambda: link.receive(Kind.ENGINE, 9)):
+        for attempt in (waiting, link.receive(Kind.ENGINE, 9)):
             with pytest.raises(PeerLost):
-                await attempt()
+                await attempt
         with pytest.raises(PeerLost):
             link.send(Kind.ENGINE, 1, b"")
 
     run(program)
 
 
-def test_the_first_failure_is_final_and_told_to_the_others():
-    async def program():
+def test_the_first_failure_is_final_and_told_to_the_others() -> None:
+    async def program() -> None:
         networks = connect_in_memory(3)
         networks[0].abort(PeerTimeout("party 1 is silent", 1))
         networks[0].abort(PeerLost("later", 2))
@@ -101,8 +103,8 @@ def test_the_first_failure_is_final_and_told_to_the_others():
 
 
 @pytest.mark.parametrize("kind", [Kind.HELLO, Kind.ENGINE])
-def test_violations_by_frames_abort_and_name_the_sender(kind):
-    async def program():
+def test_violations_by_frames_abort_and_name_the_sender(kind: Kind) -> None:
+    async def program() -> None:
         network = connect_in_memory(3)[0]
         network.handle(2, kind, 7, b"")
         network.handle(2, kind, 7, b"")
@@ -131,8 +133,8 @@ abort_reports = (
 
 
 @given(report=abort_reports)
-def test_any_abort_frame_ends_the_job_with_an_error_of_the_tree(report):
-    async def program():
+def test_any_abort_frame_ends_the_job_with_an_error_of_the_tree(report: bytes) -> None:
+    async def program() -> None:
         network = connect_in_memory(3)[0]
         network.handle(2, Kind.ABORT, 0, report)
         failure = network.failure.result()
@@ -142,8 +144,8 @@ def test_any_abort_frame_ends_the_job_with_an_error_of_the_tree(report):
     run(program)
 
 
-def test_what_a_peer_sent_before_it_closed_still_arrives():
-    async def program():
+def test_what_a_peer_sent_before_it_closed_still_arrives() -> None:
+    async def program() -> None:
         network = connect_in_memory(3)[0]
         network.expect_close()
         network.handle(2, Kind.ENGINE, 4, b"last words")
@@ -156,10 +158,10 @@ def test_what_a_peer_sent_before_it_closed_still_arrives():
     run(program)
 
 
-def test_deadlines_hold_while_others_have_closed(monkeypatch):
+def test_deadlines_hold_while_others_have_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.02)
 
-    async def program():
+    async def program() -> None:
         network = Network(0, 3, silence_seconds=0.1, receive_seconds=60)
         for peer in (1, 2):
             network.attach(PeerLink(peer, lambda data: None), lambda: None)
@@ -177,12 +179,14 @@ def test_deadlines_hold_while_others_have_closed(monkeypatch):
     ("silence", "receive", "text"),
     [(0.1, 60, "party 1 is silent"), (60, 0.1, "party 1 did not send what is due")],
 )
-def test_watchdog(monkeypatch, silence, receive, text):
+def test_watchdog(
+    monkeypatch: pytest.MonkeyPatch, silence: float, receive: float, text: str
+) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.02)
 
-    async def program():
+    async def program() -> None:
         network = Network(0, 3, silence, receive)
-        sent = []
+        sent: list[bytes] = []
         network.attach(PeerLink(1, sent.append), lambda: None)
         network.start_watchdog()
         with pytest.raises(PeerTimeout, match=text):
@@ -192,10 +196,10 @@ def test_watchdog(monkeypatch, silence, receive, text):
     run(program)
 
 
-def test_heartbeats_keep_a_peer_alive(monkeypatch):
+def test_heartbeats_keep_a_peer_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.02)
 
-    async def program():
+    async def program() -> None:
         network = Network(0, 3, silence_seconds=0.3, receive_seconds=60)
         network.attach(PeerLink(1, lambda data: None), lambda: None)
         network.start_watchdog()

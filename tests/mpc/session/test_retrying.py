@@ -1,6 +1,5 @@
 """Deadlines and attempts, on a clock that the test moves."""
 
-from collections.abc import Iterator
 from itertools import islice
 
 import pytest
@@ -26,7 +25,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("mpc.session.retrying.time", clock)
     return clock

@@ -44,7 +44,11 @@ def table(n_rows: int, seed: int) -> np.ndarray:
 
 @given(n_rows=st.integers(0, 100), seed=st.integers(0, 99))
 def test_candidates_of_shared_uploads_are_the_exact_marginals(
-    manifest: Manifest, inputs: PublicInputs, tmp_path_factory, n_rows: int, seed: int
+    manifest: Manifest,
+    inputs: PublicInputs,
+    tmp_path_factory: pytest.TempPathFactory,
+    n_rows: int,
+    seed: int,
 ) -> None:
     rows = table(n_rows, seed)
     form = upload_format(manifest, inputs)
@@ -118,7 +122,7 @@ def test_receipts_are_the_partys_own_and_for_what_was_sent(
         signature="",
     )
 
-    def signed(signer: str, purpose: str = RECEIPT_PURPOSE, **changes) -> UploadReceipt:
+    def signed(signer: str, purpose: str = RECEIPT_PURPOSE, **changes: object) -> UploadReceipt:
         changed = due.model_copy(update=changes)
         signature = Signer(world.identities[signer].key_path).sign(purpose, changed.signed_bytes())
         return changed.model_copy(update={"signature": signature})
@@ -176,7 +180,13 @@ class BreakingParty:
     ],
 )
 def test_only_what_a_party_lacks_is_sent_again(
-    world, manifest, inputs, tmp_path, monkeypatch, breaks, offsets
+    world: World,
+    manifest: Manifest,
+    inputs: PublicInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: list[int | Exception],
+    offsets: list[int],
 ) -> None:
     prepare(
         count_vector([table(20, 0)], inputs, manifest.n_max),
@@ -205,7 +215,11 @@ def settings(folder: Path, connect_timeout: float = 60.0) -> HoldersConfig:
 
 
 def test_a_party_that_takes_nothing_is_given_up(
-    world, manifest, inputs, tmp_path, monkeypatch
+    world: World,
+    manifest: Manifest,
+    inputs: PublicInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     prepare(
         count_vector([table(20, 0)], inputs, manifest.n_max),

@@ -11,6 +11,9 @@ from parties.errors import ConfigError
 from parties.identity.certificates import Identity, fingerprint, make_identity, read_certificate
 from parties.identity.tls import client_context, server_context
 
+Pair = tuple[Identity, Identity, Identity]
+"""A server, its client, and somebody else."""
+
 
 def handshake(server: Identity, client: Identity, pinned: str, trusted: list[str]) -> str:
     """Shake hands over a socket pair; return the TLS version, raise what the client sees."""
@@ -37,8 +40,11 @@ def handshake(server: Identity, client: Identity, pinned: str, trusted: list[str
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> tuple[Identity, Identity, Identity]:
-    return tuple(make_identity(name, tmp_path) for name in ("server", "client", "other"))
+def pair(tmp_path: Path) -> Pair:
+    server, client, other = (
+        make_identity(name, tmp_path) for name in ("server", "client", "other")
+    )
+    return server, client, other
 
 
 def test_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
@@ -51,13 +57,13 @@ def test_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
     assert len(fingerprint(identity.certificate)) == 64
 
 
-def test_pinned_peers_connect_with_tls_1_3(pair) -> None:
+def test_pinned_peers_connect_with_tls_1_3(pair: Pair) -> None:
     server, client, _ = pair
     assert handshake(server, client, server.certificate, [client.certificate]) == "TLSv1.3"
 
 
 @pytest.mark.parametrize("server", [True, False])
-def test_peers_and_clients_are_pinned_with_the_same_flags(pair, server: bool) -> None:
+def test_peers_and_clients_are_pinned_with_the_same_flags(pair: Pair, server: bool) -> None:
     """Links between parties and the API take their contexts from one place."""
     own, peer, _ = pair
     context = pinned_context(own.credentials, [peer.certificate], server=server)
@@ -69,19 +75,19 @@ def test_peers_and_clients_are_pinned_with_the_same_flags(pair, server: bool) ->
         assert context.num_tickets == 0  # a connection cannot be resumed without its key
 
 
-def test_client_refuses_another_server(pair) -> None:
+def test_client_refuses_another_server(pair: Pair) -> None:
     server, client, other = pair
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(server, client, other.certificate, [client.certificate])
 
 
-def test_server_refuses_another_client(pair) -> None:
+def test_server_refuses_another_client(pair: Pair) -> None:
     server, client, other = pair
     with pytest.raises((ssl.SSLError, OSError)):
         handshake(server, other, server.certificate, [client.certificate])
 
 
-def test_same_name_is_not_the_same_identity(pair, tmp_path: Path) -> None:
+def test_same_name_is_not_the_same_identity(pair: Pair, tmp_path: Path) -> None:
     server, client, _ = pair
     impostor = make_identity("client", tmp_path / "elsewhere")
     with pytest.raises((ssl.SSLError, OSError)):

@@ -49,6 +49,18 @@ def test_every_error_comes_back_as_it_went(kind: type[Failure]) -> None:
     assert (bare.party, bare.round) == (None, None)
 
 
+def test_names_that_other_versions_send_are_still_known() -> None:
+    """A class's name crosses the wire: who renames one changes the protocol, and this list."""
+    known = """
+        AimError SchemaError TableError WorkloadError DomainTooLarge BudgetExceeded MechanismError
+        MpcError PeerLost PeerTimeout ProtocolViolation EncodingOverflow TooFewMembers
+        PartyError ConfigError NotApproved IdentityError UploadRefused UploadBroken InputsRefused
+        RequestRefused ManifestDiffers RequestConflict NotReady ChargeLost StateError JobFailed
+        PartyUnreachable AnswersDiffer
+    """
+    assert set(known.split()) <= {kind.__name__ for kind in CLASSES}
+
+
 def test_no_two_errors_have_one_name() -> None:
     assert max(Counter(kind.__name__ for kind in CLASSES).values()) == 1
 

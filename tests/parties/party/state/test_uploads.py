@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def start(world: World, folder: Path) -> PartyJob:
 
 
 @pytest.fixture
-def job(world: World, tmp_path: Path):
+def job(world: World, tmp_path: Path) -> Iterator[PartyJob]:
     made = start(world, tmp_path)
     yield made
     made.close()
@@ -94,7 +94,7 @@ def test_what_has_arrived_outlives_the_process(world: World, tmp_path: Path) -> 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.tuples(st.integers(0, BODY_SIZE), st.integers(0, BODY_SIZE)), max_size=5))
 def test_any_sequence_of_breaks_ends_with_the_whole_body(
-    world: World, tmp_path_factory, cuts: Sequence[tuple[int, int]]
+    world: World, tmp_path_factory: pytest.TempPathFactory, cuts: Sequence[tuple[int, int]]
 ) -> None:
     async def scenario() -> None:
         job = start(world, tmp_path_factory.mktemp("site"))
