@@ -28,9 +28,9 @@ from mpc.steps.upload import UploadFormat
 from parties.agreement.approval import Approval
 from parties.agreement.fields import field_hashes
 from parties.agreement.manifest import Manifest
-from parties.party.state.ledger import first_head, head_of
 from parties.wire.chain import HashChain, head_after
 from parties.wire.entries import BeginLine, Entry, FreezeLine, LoadedLine, MeasureLine
+from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry, Request, RequestKind, StepCost, pack
 from parties.wire.transcript import first_head as first_transcript_head
 

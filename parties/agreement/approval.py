@@ -13,25 +13,16 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from parties.agreement.derived import manifest_budget, upload_format
 from parties.agreement.fields import differing_fields, field_hashes, name_fields
-from parties.agreement.manifest import (
-    Frozen,
-    Manifest,
-    Member,
-    Name,
-    PublicInputs,
-    Role,
-    load_manifest,
-    own_role,
-    public_inputs,
-)
+from parties.agreement.manifest import Manifest, Member, Role, load_manifest, own_role
+from parties.agreement.public_inputs import PublicInputs, public_inputs
+from parties.agreement.values import Frozen, Hash, Name
 from parties.canonical import canonical
 from parties.errors import ConfigError, IdentityError, NotApproved
 from parties.files import write_whole
 from parties.identity.certificates import WARNING_DAYS, Identity, validity
 from parties.identity.signatures import Signer, Verifier
-from parties.party.engine import manifest_budget, upload_format
-from parties.wire.messages import Hash
 
 PURPOSE = "manifest approval"
 """What an approval's signature is bound to, see `parties.identity.signatures`."""

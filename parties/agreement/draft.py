@@ -15,17 +15,10 @@ from aim_core.tables.schema import Schema
 from mpc.noise.sources import NoiseCosts, NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.steps.job import noise_costs
-from parties.agreement.manifest import (
-    PROTOCOL,
-    Manifest,
-    Mechanism,
-    Member,
-    PartyEntry,
-    PublicInputs,
-    time_text,
-)
+from parties.agreement.budget import Budget, first_sigma2, noise_terms, run_budget
+from parties.agreement.manifest import PROTOCOL, Manifest, Mechanism, Member, PartyEntry, time_text
+from parties.agreement.public_inputs import PublicInputs
 from parties.errors import ConfigError
-from parties.estimator.run import Budget, first_sigma2, noise_terms, run_budget
 
 ALPHA = Fraction(9, 10)
 """Part of a round's budget that measures; the rest selects."""

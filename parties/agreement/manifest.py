@@ -4,19 +4,15 @@ Addresses to bind, paths and timeouts stand in each site's own config (`parties.
 """
 
 import datetime as dt
-import importlib.metadata
 import json
-import re
 import tomllib
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
@@ -24,11 +20,13 @@ from pydantic import (
     model_validator,
 )
 
-from aim_core.counts.workload import Workload, closure
-from aim_core.domain import Clique, Domain
-from aim_core.errors import AimError
-from aim_core.privacy.participation import Participation
-from aim_core.tables.schema import Schema, schema_from_dict
+from parties.agreement.values import (
+    FractionText,
+    Frozen,
+    Name,
+    describe,
+    parse_fraction,
+)
 from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import ConfigError, IdentityError
 from parties.files import write_whole
@@ -38,30 +36,8 @@ PROTOCOL = "distaim/1"
 """Name and version of the protocol that this program speaks."""
 
 
-def program_version() -> str:
-    """Return this program's version; compute parties run together only with the same one."""
-    return importlib.metadata.version("distaim")
-
-
 _HTTPS_PORT = 443
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_FRACTION = re.compile(r"[0-9]{1,400}(/[1-9][0-9]{0,399})?")
-
-
-def parse_fraction(text: str) -> Fraction:
-    """Read "3", or "3/4", with at most 400 digits each; ConfigError otherwise.
-
-    Exponents are not read: a short text must not become a number of a billion digits.
-    """
-    if not _FRACTION.fullmatch(text):
-        raise ConfigError(f"{text[:40]!r} is not a fraction such as 3 or 3/4 in decimal digits")
-    return Fraction(text)
-
-
-def _is_fraction(text: str) -> str:
-    if not _FRACTION.fullmatch(text):
-        raise ValueError("not a fraction such as 3 or 3/4 in decimal digits")
-    return text
 
 
 def _is_address(url: str) -> str:
@@ -97,18 +73,10 @@ def time_text(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).strftime(_TIME)
 
 
-FractionText = Annotated[str, AfterValidator(_is_fraction)]
 RateText = Annotated[str, AfterValidator(_is_rate)]
 TimeText = Annotated[str, AfterValidator(_is_time)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Certificate = Annotated[str, AfterValidator(_is_pem)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Frozen(BaseModel):
-    """A model without unknown keys, without conversions, that nobody changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Mechanism(Frozen):
@@ -256,46 +224,6 @@ class Manifest(Frozen):
         return [member.certificate for member in members]
 
 
-@dataclass(frozen=True)
-class PublicInputs:
-    """What every role derives from the manifest: the schema, the workload, the candidates."""
-
-    schema: Schema
-    workload: Workload
-    candidates: tuple[Clique, ...]
-
-    @property
-    def domain(self) -> Domain:
-        """Return the schema's domain."""
-        return self.schema.domain
-
-    @property
-    def sizes(self) -> list[int]:
-        """Return each candidate's number of cells."""
-        return [self.domain.n_cells(clique) for clique in self.candidates]
-
-
-def public_inputs(manifest: Manifest) -> PublicInputs:
-    """Derive the public inputs; ConfigError if the manifest's schema and cliques do not fit."""
-    try:
-        schema = schema_from_dict(manifest.table_schema)
-        domain = schema.domain
-        cliques = tuple(domain.canonical(clique) for clique in manifest.cliques)
-        workload = Workload(domain, cliques)
-        return PublicInputs(schema, workload, closure(workload))
-    except AimError as error:
-        raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error
-
-
-def participation(manifest: Manifest, n_holders: int) -> Participation:
-    """Return who joins in which round, of the `n_holders` that have uploaded.
-
-    Its holders are numbered in the manifest's order, without those that did not upload.
-    """
-    mechanism = manifest.mechanism
-    return Participation(n_holders, parse_fraction(mechanism.participation), mechanism.seed)
-
-
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest from TOML or JSON (by the file's suffix); ConfigError if it is wrong."""
     return Manifest.parse(read_settings(path))
@@ -329,12 +257,3 @@ def own_role(manifest: Manifest, certificate_pem: str) -> Role:
             run=manifest.run,
         )
     return role
-
-
-def describe(what: str, error: ValidationError) -> str:
-    """Say in one text which fields a model refuses and why, without their values."""
-    findings = [
-        f"{'.'.join(str(step) for step in finding['loc']) or 'as a whole'}: {finding['msg']}"
-        for finding in error.errors(include_url=False, include_input=False)[:10]
-    ]
-    return f"{what} cannot be used: " + "; ".join(findings)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from parties.agreement.manifest import Manifest, Member, PublicInputs, parse_fraction
+from parties.agreement.manifest import Manifest, Member
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import parse_fraction
 from parties.files import write_whole
 from parties.identity.certificates import fingerprint
 

@@ -12,13 +12,11 @@ from typing import Literal
 
 from aim_core.errors import AimError
 from parties.agreement.approval import approval_states
-from parties.agreement.manifest import (
-    Manifest,
-    PublicInputs,
-    load_manifest,
-    parse_fraction,
-    public_inputs,
-)
+from parties.agreement.budget import Budget
+from parties.agreement.derived import manifest_budget, manifest_noise
+from parties.agreement.manifest import Manifest, load_manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
+from parties.agreement.values import parse_fraction
 from parties.auditor.agreement import check_agreement, check_estimator
 from parties.auditor.costs import Costs
 from parties.auditor.files import (
@@ -32,8 +30,6 @@ from parties.auditor.findings import AuditFinding, Findings
 from parties.auditor.replay import replay
 from parties.auditor.walk import Walk
 from parties.errors import PartyError
-from parties.estimator.run import Budget
-from parties.party.engine import manifest_budget, manifest_noise
 
 Verdict = Literal["ok", "partial", "failed"]
 

@@ -5,11 +5,12 @@ from fractions import Fraction
 
 from aim_core.errors import AimError
 from aim_core.privacy.noise_facts import Noise
-from parties.agreement.manifest import Manifest, PublicInputs, parse_fraction
+from parties.agreement.budget import Budget
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import parse_fraction
 from parties.auditor.files import Account, ChargedRequest, Line
 from parties.auditor.findings import Findings
-from parties.estimator.run import Budget
-from parties.party.state.ledger import first_head, head_of
 from parties.wire.entries import (
     FinishLine,
     MeasuredLine,
@@ -17,6 +18,7 @@ from parties.wire.entries import (
     SelectedLine,
     SelectLine,
 )
+from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import SELECTION_EPSILON_CAP
 
 

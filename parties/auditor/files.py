@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from aim_core.arrays import Counts
-from parties.agreement.manifest import Manifest, describe
+from parties.agreement.manifest import Manifest
+from parties.agreement.values import describe
 from parties.auditor.findings import Findings
 from parties.canonical import canonical, read_json
 from parties.errors import ConfigError, IdentityError

@@ -19,12 +19,12 @@ from aim_core.errors import AimError, BudgetExceeded
 from aim_core.mechanisms.aim import aim
 from aim_core.mechanisms.aim_terms import AimResult
 from aim_core.mechanisms.requests import Answer, Lost, Request, Select
-from parties.agreement.manifest import Manifest, PublicInputs
+from parties.agreement.derived import aim_settings, manifest_noise
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
 from parties.auditor.files import Account, TranscriptFile
 from parties.auditor.findings import Findings
 from parties.errors import ConfigError
-from parties.estimator.job import aim_settings
-from parties.party.engine import manifest_noise
 from parties.wire.entries import (
     DriveLine,
     MeasuredLine,

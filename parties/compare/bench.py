@@ -44,16 +44,11 @@ from aim_core.tables.schema import Schema, load_schema
 from mpc.noise.sources import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.steps.job import FRACTION_BITS, noise_costs
+from parties.agreement.budget import Draws, budget, noise_terms, run_budget
 from parties.agreement.draft import ALPHA, draft_inputs
 from parties.compare.rows import CENTRAL, Row, Source
 from parties.compare.settings import SYNTHFS, CompareSettings, Task, variant_of
-from parties.estimator.run import (
-    Draws,
-    Outcome,
-    budget,
-    noise_terms,
-    run_budget,
-)
+from parties.estimator.run import Outcome
 from parties.federated.holder import FederatedHolder
 from parties.federated.noise import federated_costs
 from parties.federated.simulation import simulate

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from aim_core.mechanisms.flaim_terms import Variant
-from parties.agreement.manifest import Frozen
+from parties.agreement.values import Frozen
 
 CENTRAL, DISTAIM = "central", "distaim"
 

@@ -9,7 +9,7 @@ from aim_core.mechanisms.flaim_terms import Variant
 from aim_core.privacy.zcdp import parse_rational
 from aim_core.studies.splits import parse_kind
 from parties.agreement.draft import check_budget, check_participation
-from parties.agreement.manifest import Frozen
+from parties.agreement.values import Frozen
 from parties.compare.rows import DISTAIM, METHODS
 from parties.errors import ConfigError
 from parties.files import write_whole

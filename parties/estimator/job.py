@@ -6,22 +6,16 @@ and nobody who takes it over, can hurt the privacy of the data.
 
 import numpy as np
 
-from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.models.model_file import save_model
 from parties.agreement.approval import load_approved_manifest
-from parties.agreement.manifest import (
-    Manifest,
-    PublicInputs,
-    parse_fraction,
-    participation,
-    public_inputs,
-)
+from parties.agreement.derived import aim_settings, manifest_noise
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.estimator.oracle import MpcOracle
 from parties.estimator.run import Outcome, run_mechanism
 from parties.estimator.stopwatch import Stopwatch
 from parties.files import sync_file, write_whole
 from parties.identity.signatures import Signer
-from parties.party.engine import manifest_noise
 from parties.setup.config import EstimatorConfig
 from parties.wire.entries import DriveLine, FailedLine, ResultLine
 from parties.wire.environment import environment
@@ -127,21 +121,6 @@ def _last_line(
         rho_spent=outcome.facts.rho_spent_exact,
         ledger=parties[0].ledger_head,
         transcripts=[party.transcript_head for party in parties],
-    )
-
-
-def aim_settings(manifest: Manifest, n_holders: int) -> AimSettings:
-    """Return the manifest's mechanism as AIM's settings; `n_holders` have uploaded."""
-    mechanism = manifest.mechanism
-    return AimSettings(
-        rho=parse_fraction(mechanism.rho),
-        n_max=manifest.n_max,
-        y_max=manifest.y_max,
-        rounds=mechanism.rounds,
-        max_model_mb=float(parse_fraction(mechanism.max_model_mb)),
-        seed=mechanism.seed,
-        alpha=parse_fraction(mechanism.alpha),
-        participation=participation(manifest, n_holders),
     )
 
 

@@ -10,7 +10,8 @@ from aim_core.arrays import Counts
 from aim_core.mechanisms.requests import Lost, Measure, Select
 from mpc.errors import MpcError, PeerLost, PeerTimeout
 from mpc.session.retrying import Backoff, Deadline, attempts, retry
-from parties.agreement.manifest import Manifest, PublicInputs
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
 from parties.errors import AnswersDiffer, ChargeLost, JobFailed, NotReady, PartyUnreachable
 from parties.setup.config import EstimatorConfig
 from parties.wire.client import PartyClient

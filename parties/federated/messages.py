@@ -18,7 +18,7 @@ from aim_core.mechanisms.flaim_terms import Proportions
 from aim_core.models.measurement import Model
 from aim_core.models.tree_model import TreeModel, calibrate
 from mpc.aggregation.parameters import Parameters, VectorSlot
-from parties.agreement.manifest import FractionText
+from parties.agreement.values import FractionText
 from parties.errors import RequestRefused
 from parties.wire.messages import Index, Indices, Wire, pack, parse, unpack
 

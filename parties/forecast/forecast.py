@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mpc.shares.replicated import ring
-from parties.agreement.manifest import Manifest, PublicInputs, parse_fraction, public_inputs
+from parties.agreement.derived import access_structure, manifest_budget, ring_parameters
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
+from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 from parties.forecast.policy import PolicyRehearsal, rehearse_policy
 from parties.forecast.secure_steps import rehearse
 from parties.forecast.steps import Clock, Link, StepFigure, StepFigures
 from parties.forecast.trial import try_out
-from parties.party.engine import access_structure, manifest_budget, ring_parameters
 
 _BYTES_PER_CELL = 2
 """Copies of a party's components of all cells at the peak, while they are summed and prepared."""

@@ -25,10 +25,10 @@ from aim_core.models.descent import MirrorDescent
 from aim_core.models.junction_tree import hypothetical_cells
 from aim_core.models.measurement import Measurement
 from mpc.steps.job import FRACTION_BITS
-from parties.agreement.manifest import Manifest, PublicInputs
-from parties.estimator.job import aim_settings
+from parties.agreement.derived import aim_settings, manifest_noise
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
 from parties.forecast.secure_steps import REHEARSED_CELLS, padded, shrunk
-from parties.party.engine import manifest_noise
 from parties.wire.messages import decode_counts, encode_counts
 from parties.wire.transcript import counts_digest
 

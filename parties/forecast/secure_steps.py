@@ -24,8 +24,10 @@ from mpc.session.channel import Step, StepStatistics
 from mpc.session.in_memory import start_sessions
 from mpc.session.session import Session
 from mpc.steps.job import make_noise
-from parties.agreement.manifest import Manifest, PublicInputs
-from parties.party.engine import MpcEngine, access_structure, upload_format
+from parties.agreement.derived import access_structure, upload_format
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.party.engine import MpcEngine
 
 REHEARSED_CELLS = 150_000
 """A job with more cells than this is rehearsed on a smaller domain."""

@@ -10,11 +10,13 @@ from fractions import Fraction
 from typing import Literal
 
 from mpc.noise.bank import MAX_GAUSSIANS
-from parties.agreement.manifest import Manifest, PublicInputs, parse_fraction
+from parties.agreement.derived import upload_format
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import parse_fraction
 from parties.forecast.policy import PolicyRehearsal
 from parties.forecast.secure_steps import REHEARSED_CELLS, Cost, Rehearsal, padded
 from parties.forecast.trial import Trial
-from parties.party.engine import upload_format
 
 Basis = Literal["exact", "estimate"]
 

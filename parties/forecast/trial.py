@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import TypeAdapter
 
-from parties.agreement.manifest import Manifest, PublicInputs
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
 from parties.errors import JobFailed
 from parties.forecast.secure_steps import shrunk
 from parties.wire.messages import StepCost

@@ -27,12 +27,13 @@ from aim_core.tables.files.reading import encoded_chunks
 from mpc.session.retrying import Backoff, Deadline, retry
 from mpc.steps.upload import UploadFormat
 from parties.agreement.approval import load_approved_manifest
-from parties.agreement.manifest import Manifest, PublicInputs, public_inputs
+from parties.agreement.derived import upload_format
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.errors import PartyUnreachable, UploadBroken, UploadRefused
 from parties.files import write_whole
 from parties.identity.certificates import Identity
 from parties.identity.signatures import Verifier
-from parties.party.engine import upload_format
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse

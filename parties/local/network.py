@@ -9,7 +9,8 @@ import numpy as np
 from aim_core.models.model_file import load_model
 from parties.agreement.approval import approve
 from parties.agreement.draft import Members, build_manifest
-from parties.agreement.manifest import Frozen, Manifest, Member, PartyEntry, save_manifest
+from parties.agreement.manifest import Manifest, Member, PartyEntry, save_manifest
+from parties.agreement.values import Frozen
 from parties.errors import JobFailed
 from parties.estimator.job import CODES_FILE, MODEL_FILE, RESULTS_FILE
 from parties.estimator.run import Outcome

@@ -20,6 +20,7 @@ from aim_core.studies.clinic import write_clinic
 from aim_core.studies.splits import check_split, parse_kind
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema, load_schema
+from parties.agreement.budget import Budget
 from parties.agreement.draft import (
     Derived,
     Terms,
@@ -29,9 +30,8 @@ from parties.agreement.draft import (
     derive,
     draft_inputs,
 )
-from parties.agreement.manifest import PublicInputs
+from parties.agreement.public_inputs import PublicInputs
 from parties.errors import ConfigError
-from parties.estimator.run import Budget
 from parties.local.plaintext_noise import PlaintextNoise
 
 

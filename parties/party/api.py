@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from parties.agreement.manifest import Role, program_version
+from parties.agreement.manifest import Role
+from parties.agreement.values import program_version
 from parties.errors import IdentityError, ManifestDiffers, RequestRefused, StateError
 from parties.party.job import PartyJob
 from parties.party.state.uploads import UploadPart

@@ -8,70 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from aim_core.counts.marginals import project, smallest_superset
-from aim_core.counts.workload import maximal_cliques, n_cells
+from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique
-from aim_core.privacy.noise_facts import Noise
 from mpc.arrays import Array
 from mpc.noise.sources import NoiseKind, NoiseSource
-from mpc.session.access import AccessStructure
 from mpc.session.channel import Step
 from mpc.session.session import Session
 from mpc.shares.replicated import Share
 from mpc.steps.input_check import inputs_are_valid
-from mpc.steps.job import Job, RingParameters, SecureJob, make_noise, noise_costs
-from mpc.steps.upload import UploadFormat
-from parties.agreement.manifest import Manifest, PublicInputs, parse_fraction
-from parties.errors import ConfigError, InputsRefused
-from parties.estimator.run import Budget, noise_terms, run_budget
+from mpc.steps.job import Job, RingParameters, SecureJob, make_noise
+from parties.agreement.derived import (
+    access_structure,
+    manifest_noise,
+    ring_parameters,
+    upload_format,
+)
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.errors import InputsRefused
 from parties.wire.messages import StepCost
-
-
-def access_structure(manifest: Manifest) -> AccessStructure:
-    """Return who holds which component."""
-    return AccessStructure(manifest.n_parties, manifest.threshold)
-
-
-def manifest_noise(manifest: Manifest) -> Noise:
-    """Return what the manifest's kind of noise costs."""
-    return noise_terms(noise_costs(NoiseKind(manifest.noise), access_structure(manifest)))
-
-
-def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
-    """Return what the manifest's epsilon and delta pay for, computed anew.
-
-    ConfigError if the manifest's rho is larger: whoever wrote it promised too much.
-    """
-    mechanism = manifest.mechanism
-    budget = run_budget(
-        mechanism.epsilon,
-        mechanism.delta,
-        noise_costs(NoiseKind(manifest.noise), access_structure(manifest)),
-        inputs.workload,
-        mechanism.rounds,
-        parse_fraction(mechanism.alpha),
-    )
-    rho = parse_fraction(mechanism.rho)
-    if rho > budget.rho:
-        raise ConfigError(
-            f"mechanism.rho in the manifest is {float(rho):.9g}, but epsilon {mechanism.epsilon} "
-            f"and delta {mechanism.delta} pay for {float(budget.rho):.9g} with this noise; have "
-            "the manifest corrected, and do not approve it as it is",
-            run=manifest.run,
-        )
-    return budget
-
-
-def ring_parameters(manifest: Manifest) -> RingParameters:
-    """Return the sizes that rule out any wrap; EncodingOverflow if there are none."""
-    source = make_noise(NoiseKind(manifest.noise), access_structure(manifest))
-    bound = source.gaussian_bound(parse_fraction(manifest.sigma2_max))
-    return RingParameters.choose(manifest.n_max, manifest.y_max, bound)
-
-
-def upload_format(manifest: Manifest, inputs: PublicInputs) -> UploadFormat:
-    """Return the form of every holder's upload: the cells of the maximal marginals."""
-    cells = n_cells(inputs.domain, maximal_cliques(inputs.workload))
-    return UploadFormat(access_structure(manifest), ring_parameters(manifest).ring_bits, cells)
 
 
 class MpcEngine:

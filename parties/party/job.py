@@ -15,9 +15,11 @@ from fractions import Fraction
 from aim_core.errors import AimError
 from mpc.errors import ProtocolViolation
 from parties.agreement.approval import check_in_force
-from parties.agreement.manifest import Manifest, PublicInputs, participation, program_version
+from parties.agreement.budget import Budget
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, participation
+from parties.agreement.values import program_version
 from parties.errors import InputsRefused, JobFailed, NotReady, RequestRefused, UploadRefused
-from parties.estimator.run import Budget
 from parties.party.answered import Answered
 from parties.party.engine_protocol import Engine
 from parties.party.releases import Release, read_release

@@ -8,7 +8,9 @@ from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.session.retrying import Deadline
 from mpc.session.session import Session, open_session
 from mpc.session.tls import Endpoint
-from parties.agreement.manifest import Manifest, PublicInputs, program_version
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import program_version
 from parties.errors import ConfigError, ManifestDiffers
 from parties.party.engine import MpcEngine
 from parties.party.job import PartyJob

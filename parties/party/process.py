@@ -6,13 +6,14 @@ import sys
 from functools import partial
 
 from parties.agreement.approval import expiry_warnings, load_approved_manifest
-from parties.agreement.manifest import Manifest, PublicInputs, public_inputs
+from parties.agreement.budget import Budget
+from parties.agreement.derived import manifest_budget, upload_format
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.errors import ConfigError, IdentityError
-from parties.estimator.run import Budget
 from parties.identity.certificates import fingerprint
 from parties.identity.tls import server_context
 from parties.party.api import make_app
-from parties.party.engine import manifest_budget, upload_format
 from parties.party.job import PartyJob
 from parties.party.peers import PeerSessions
 from parties.party.state.store import disk_error

@@ -15,9 +15,11 @@ import numpy as np
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import weights
 from aim_core.domain import Clique
-from parties.agreement.manifest import Manifest, PublicInputs, parse_fraction
+from parties.agreement.budget import Budget
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import parse_fraction
 from parties.errors import RequestRefused
-from parties.estimator.run import Budget
 from parties.party.engine_protocol import Engine
 from parties.wire.entries import Costs, MeasuredLine, MeasureLine, SelectedLine, SelectLine
 from parties.wire.messages import (

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from aim_core.errors import TableError
 from aim_core.studies.splits import parse_kind
-from parties.agreement.manifest import Frozen, Name, Port, describe, read_settings
+from parties.agreement.manifest import Port, read_settings
+from parties.agreement.values import Frozen, Name, describe
 from parties.canonical import MAX_INTEGER
 from parties.errors import ConfigError
 from parties.identity.certificates import Identity

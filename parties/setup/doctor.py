@@ -23,17 +23,13 @@ from parties.agreement.approval import (
     expiry_warning,
     sign_as,
 )
+from parties.agreement.derived import manifest_budget, upload_format
 from parties.agreement.fields import differing_fields, field_hashes, name_fields
-from parties.agreement.manifest import (
-    Manifest,
-    load_manifest,
-    own_role,
-    program_version,
-    public_inputs,
-)
+from parties.agreement.manifest import Manifest, load_manifest, own_role
+from parties.agreement.public_inputs import public_inputs
+from parties.agreement.values import program_version
 from parties.errors import ConfigError, IdentityError, NotApproved, PartyError
 from parties.identity.certificates import Identity, fingerprint, validity
-from parties.party.engine import manifest_budget, upload_format
 from parties.setup.config import PartyConfig, load_party_config
 from parties.setup.findings import Finding, Level
 from parties.setup.network import PartyReport, ask, bind_problem, host_problem, port_problem

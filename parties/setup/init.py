@@ -21,8 +21,9 @@ from parties.agreement.draft import (
     derive,
     draft_inputs,
 )
-from parties.agreement.manifest import Manifest, Member, Name, PartyEntry, describe
+from parties.agreement.manifest import Manifest, Member, PartyEntry
 from parties.agreement.toml import save_manifest_toml
+from parties.agreement.values import Name, describe
 from parties.errors import ConfigError
 from parties.identity.certificates import read_certificate
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from parties.agreement.manifest import FractionText, Frozen, Name
-from parties.wire.messages import Hash, Index, Indices, LedgerEntry, RequestId, StepCost
+from parties.agreement.values import FractionText, Frozen, Hash, Name
+from parties.wire.messages import Index, Indices, LedgerEntry, RequestId, StepCost
 
 Costs = dict[str, StepCost]
 

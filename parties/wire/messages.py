@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from parties.agreement.manifest import FractionText, Name, describe
+from parties.agreement.values import FractionText, Hash, Name, describe
 from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import RequestRefused
 
@@ -73,7 +73,6 @@ Width = Annotated[int, AfterValidator(_is_width)]
 Index = Annotated[int, Field(ge=0)]
 Indices = Annotated[list[Index], Field(min_length=1), AfterValidator(_distinct)]
 Bias = Annotated[int, Field(ge=0, lt=_BIAS_CAP)]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RequestId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 

@@ -8,9 +8,10 @@ import pytest
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from mpc.session.in_memory import run_parties
-from parties.agreement.manifest import public_inputs
+from parties.agreement.derived import upload_format
+from parties.agreement.public_inputs import public_inputs
 from parties.errors import InputsRefused
-from parties.party.engine import MpcEngine, upload_format
+from parties.party.engine import MpcEngine
 from tests.support.party_world import World
 
 

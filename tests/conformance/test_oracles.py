@@ -22,7 +22,7 @@ from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from parties.estimator.run import noise_terms
+from parties.agreement.budget import noise_terms
 from tests.support.sessions import deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))

@@ -23,7 +23,9 @@ from mpc.noise.bank import MAX_GAUSSIANS, NoiseBank
 from mpc.noise.sources import JointNoise
 from mpc.session.session import Channel, Session
 from mpc.shares.replicated import Algebra, Share, public_share, ring
-from parties.agreement.manifest import Manifest, PublicInputs, load_manifest, public_inputs
+from parties.agreement.derived import ring_parameters
+from parties.agreement.manifest import Manifest, load_manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.cli.outside import app
 from parties.errors import ConfigError, JobFailed
 from parties.forecast.forecast import Forecast, forecast
@@ -31,7 +33,6 @@ from parties.forecast.policy import made_up_codes
 from parties.forecast.secure_steps import Cost, padded, rehearse, shrunk
 from parties.forecast.steps import Clock, Link, gaussians_ahead
 from parties.forecast.trial import try_out
-from parties.party.engine import ring_parameters
 from tests.support.finished_run import FinishedRun, finished_run
 from tests.support.sessions import run_parties
 

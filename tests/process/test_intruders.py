@@ -13,12 +13,14 @@ import pytest
 
 from aim_core.tables.files.reading import encoded_chunks
 from mpc.session.frames import Kind, frame
-from parties.agreement.manifest import Manifest, load_manifest, program_version, public_inputs
+from parties.agreement.derived import upload_format
+from parties.agreement.manifest import Manifest, load_manifest
+from parties.agreement.public_inputs import public_inputs
+from parties.agreement.values import program_version
 from parties.errors import IdentityError, ManifestDiffers, PartyUnreachable, UploadRefused
 from parties.holder.submit import count_vector, prepare, upload
 from parties.identity.certificates import Identity, make_identity
 from parties.identity.tls import client_context
-from parties.party.engine import upload_format
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import UploadReceipt, parse

@@ -11,8 +11,9 @@ import numpy as np
 from aim_core.privacy.noise_facts import Noise
 from aim_core.tables.schema import schema_from_dict
 from mpc.errors import MpcError
-from parties.agreement.manifest import PROTOCOL, Manifest, public_inputs
-from parties.estimator.run import Budget
+from parties.agreement.budget import Budget
+from parties.agreement.manifest import PROTOCOL, Manifest
+from parties.agreement.public_inputs import public_inputs
 from parties.identity.certificates import Identity, make_identity
 from parties.party.job import PartyJob
 from parties.party.state.uploads import UploadPart

@@ -5,28 +5,11 @@ from fractions import Fraction
 
 from aim_core.errors import BudgetExceeded
 from aim_core.privacy.zcdp import PrivacyFilter
-from parties.agreement.manifest import parse_fraction
-from parties.canonical import HashOf, canonical, tagged_sha256
+from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 from parties.party.state.store import Store
+from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry
-
-
-def first_head(manifest_digest: str) -> str:
-    """Return the head of a ledger without charges."""
-    return tagged_sha256(HashOf.LEDGER_START, manifest_digest.encode())
-
-
-def head_of(previous: str, charge: LedgerEntry) -> str:
-    """Return a ledger's head after one more charge; from the charges, anyone can compute it."""
-    entry = {
-        "previous": previous,
-        "request": charge.request,
-        "sha256": charge.sha256,
-        "rho": charge.rho,
-        "delta": charge.delta,
-    }
-    return tagged_sha256(HashOf.LEDGER_ENTRY, canonical(entry))
 
 
 class Ledger:

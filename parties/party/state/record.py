@@ -13,10 +13,11 @@ from pydantic import TypeAdapter
 
 from aim_core.errors import BudgetExceeded
 from mpc.errors import ProtocolViolation
-from parties.agreement.manifest import Manifest, parse_fraction, program_version
+from parties.agreement.budget import Budget
+from parties.agreement.manifest import Manifest
+from parties.agreement.values import parse_fraction, program_version
 from parties.canonical import canonical
 from parties.errors import InputsRefused
-from parties.estimator.run import Budget
 from parties.identity.signatures import Signer
 from parties.party.state.ledger import Ledger
 from parties.party.state.recovery import Claim

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation
-from parties.agreement.manifest import Name
-from parties.wire.messages import Hash, LedgerEntry, Wire
+from parties.agreement.values import Hash, Name
+from parties.wire.messages import LedgerEntry, Wire
 
 MEETING = "meeting"
 """The label under which the claims are exchanged in a new session."""

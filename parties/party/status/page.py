@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from parties.agreement.manifest import program_version
+from parties.agreement.values import program_version
 from parties.party.status.job_view import JobView
 from parties.wire.messages import JobState
 from parties.wire.peak_memory import peak_rss_mb

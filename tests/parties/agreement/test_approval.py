@@ -21,7 +21,8 @@ from parties.agreement.approval import (
     review,
 )
 from parties.agreement.fields import differing_fields, field_hashes, name_fields
-from parties.agreement.manifest import Manifest, load_manifest, public_inputs, save_manifest
+from parties.agreement.manifest import Manifest, load_manifest, save_manifest
+from parties.agreement.public_inputs import public_inputs
 from parties.agreement.toml import manifest_toml, save_manifest_toml, summary
 from parties.cli.app import app
 from parties.errors import ConfigError, IdentityError, NotApproved

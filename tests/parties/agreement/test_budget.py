@@ -12,8 +12,8 @@ from aim_core.tables.schema import schema_from_dict
 from mpc.noise.sources import NoiseCosts, NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.steps.job import noise_costs
+from parties.agreement.budget import Draws, budget, noise_terms, run_budget
 from parties.errors import ConfigError
-from parties.estimator.run import Draws, budget, noise_terms, run_budget
 from parties.local.options import RunOptions, check_options, prepare
 from parties.local.plaintext_noise import PlaintextNoise
 

@@ -5,15 +5,11 @@ from pathlib import Path
 import pytest
 
 from aim_core.privacy.zcdp import rho_from_epsilon_delta
-from parties.agreement.manifest import (
-    Manifest,
-    load_manifest,
-    parse_fraction,
-    public_inputs,
-    save_manifest,
-)
+from parties.agreement.derived import manifest_budget
+from parties.agreement.manifest import Manifest, load_manifest, save_manifest
+from parties.agreement.public_inputs import public_inputs
+from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
-from parties.party.engine import manifest_budget
 from parties.setup.config import load_party_config
 from tests.support.party_world import World
 

@@ -17,15 +17,14 @@ from aim_core.errors import BudgetExceeded
 from aim_core.mechanisms import requests
 from aim_core.mechanisms.aim import aim, drive
 from aim_core.models.descent import MirrorDescent
-from parties.agreement.manifest import load_manifest, public_inputs
+from parties.agreement.derived import aim_settings, manifest_budget, manifest_noise
+from parties.agreement.manifest import load_manifest
+from parties.agreement.public_inputs import public_inputs
 from parties.auditor.audit import Audit, audit
 from parties.canonical import canonical
 from parties.cli.outside import app
-from parties.estimator.job import aim_settings
 from parties.identity.certificates import make_identity
 from parties.identity.signatures import Signer
-from parties.party.engine import manifest_budget, manifest_noise
-from parties.party.state.ledger import first_head, head_of
 from parties.wire.chain import head_after
 from parties.wire.entries import (
     BeginLine,
@@ -38,6 +37,7 @@ from parties.wire.entries import (
     SelectedLine,
     SelectLine,
 )
+from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry
 from parties.wire.run_facts import RunFacts
 from parties.wire.transcript import PURPOSE, Transcript, counts_digest, values_digest

@@ -20,8 +20,8 @@ from aim_core.models.measurement import Measurement
 from aim_core.privacy.participation import Participation
 from aim_core.privacy.population import GroupMeasurement
 from mpc.shares.packing import pack_ring
+from parties.agreement.budget import noise_terms
 from parties.errors import RequestRefused
-from parties.estimator.run import noise_terms
 from parties.federated.holder import FederatedHolder
 from parties.federated.messages import Stage, decode_question, encode_question
 from parties.federated.noise import GRID_BITS, MIN_GRID_SIGMA2, federated_costs

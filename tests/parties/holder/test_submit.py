@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from aim_core.counts.marginals import count_marginals
 from aim_core.errors import TableError
 from mpc.session.retrying import Backoff
-from parties.agreement.manifest import Manifest, PublicInputs, public_inputs
+from parties.agreement.derived import upload_format
+from parties.agreement.manifest import Manifest
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.errors import IdentityError, PartyUnreachable, UploadBroken, UploadRefused
 from parties.holder import submit as holder
 from parties.holder.submit import check_receipt, count_vector, prepare
 from parties.identity.signatures import Signer
-from parties.party.engine import candidate_cells, upload_format
+from parties.party.engine import candidate_cells
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt

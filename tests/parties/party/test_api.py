@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from mpc.errors import PeerLost
-from parties.agreement.manifest import Manifest, program_version
+from parties.agreement.manifest import Manifest
+from parties.agreement.values import program_version
 from parties.errors import (
     IdentityError,
     ManifestDiffers,

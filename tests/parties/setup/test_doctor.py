@@ -21,7 +21,8 @@ from starlette.routing import Route
 from typer.testing import CliRunner
 
 from parties.agreement.approval import approve
-from parties.agreement.manifest import Manifest, program_version, save_manifest
+from parties.agreement.manifest import Manifest, save_manifest
+from parties.agreement.values import program_version
 from parties.cli.app import app
 from parties.identity.certificates import Identity, make_identity
 from parties.identity.tls import server_context

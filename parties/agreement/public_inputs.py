@@ -1,0 +1,52 @@
+"""What every role derives from the manifest about the table: schema, workload, candidates."""
+
+from dataclasses import dataclass
+
+from aim_core.counts.workload import Workload, closure
+from aim_core.domain import Clique, Domain
+from aim_core.errors import AimError
+from aim_core.privacy.participation import Participation
+from aim_core.tables.schema import Schema, schema_from_dict
+from parties.agreement.manifest import Manifest
+from parties.agreement.values import parse_fraction
+from parties.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PublicInputs:
+    """What every role derives from the manifest: the schema, the workload, the candidates."""
+
+    schema: Schema
+    workload: Workload
+    candidates: tuple[Clique, ...]
+
+    @property
+    def domain(self) -> Domain:
+        """Return the schema's domain."""
+        return self.schema.domain
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return each candidate's number of cells."""
+        return [self.domain.n_cells(clique) for clique in self.candidates]
+
+
+def public_inputs(manifest: Manifest) -> PublicInputs:
+    """Derive the public inputs; ConfigError if the manifest's schema and cliques do not fit."""
+    try:
+        schema = schema_from_dict(manifest.table_schema)
+        domain = schema.domain
+        cliques = tuple(domain.canonical(clique) for clique in manifest.cliques)
+        workload = Workload(domain, cliques)
+        return PublicInputs(schema, workload, closure(workload))
+    except AimError as error:
+        raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error
+
+
+def participation(manifest: Manifest, n_holders: int) -> Participation:
+    """Return who joins in which round, of the `n_holders` that have uploaded.
+
+    Its holders are numbered in the manifest's order, without those that did not upload.
+    """
+    mechanism = manifest.mechanism
+    return Participation(n_holders, parse_fraction(mechanism.participation), mechanism.seed)
