@@ -8,14 +8,16 @@ import pytest
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from parties.agreement.derived import upload_format
+from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import public_inputs
 from parties.errors import InputsRefused
 from parties.party.engine import MpcEngine
 from tests.support.party_world import World
 
 
-def upload(tmp_path: Path, name: str, manifest, inputs, values: np.ndarray) -> list[Path]:
+def upload(tmp_path: Path, name: str, manifest: Manifest, inputs, values: np.ndarray) -> list[Path]:
     paths = []
     for pid, body in enumerate(upload_format(manifest, inputs).share(values)):
         paths.append(tmp_path / f"{name}-{pid}")
@@ -24,7 +26,7 @@ def upload(tmp_path: Path, name: str, manifest, inputs, values: np.ndarray) -> l
 
 
 @pytest.mark.parametrize("fault", ["none", "disagree", "negative"])
-def test_the_holder_at_fault_is_named(tmp_path, fault):
+def test_the_holder_at_fault_is_named(tmp_path: Path, fault) -> None:
     manifest = World(tmp_path).manifest()
     inputs = public_inputs(manifest)
     cliques = maximal_cliques(inputs.workload)
@@ -39,7 +41,7 @@ def test_the_holder_at_fault_is_named(tmp_path, fault):
     files = {"ann": upload(tmp_path, "ann", manifest, inputs, good)}
     files["bob"] = upload(tmp_path, "bob", manifest, inputs, bad)
 
-    async def program(session):
+    async def program(session: Session):
         engine = MpcEngine(session, manifest, inputs)
         try:
             await engine.load({name: paths[session.pid] for name, paths in files.items()})

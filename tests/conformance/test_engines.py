@@ -8,12 +8,12 @@ from parties.local.bench_sessions import run_local_parties
 from tests.support.shamir_program import SIZES, ScriptedSampler, job_program, tables
 
 
-def expected(n_parties, threshold):
+def expected(n_parties: int, threshold: int):
     cells = np.concatenate(tables(1, 900))
     models = tables(2, 950)
     samplers = [ScriptedSampler(pid) for pid in range(n_parties)]
 
-    def gumbel(n):
+    def gumbel(n: int):
         return sum(s.gumbel(n, 24) for s in samplers[: threshold + 1])
 
     def select(candidates, multipliers, biases):
@@ -26,7 +26,7 @@ def expected(n_parties, threshold):
 
 @pytest.mark.parametrize("engine", ["replicated", "shamir"])
 @pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
-def test_job_equals_the_reference(engine, mt):
+def test_job_equals_the_reference(engine, mt: tuple[int, int]) -> None:
     answers = run_local_parties(*mt, job_program, {"engine": engine}, seconds=100)
     assert all(answer == answers[0] for answer in answers)
     select, marginals, samplers = expected(*mt)

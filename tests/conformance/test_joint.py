@@ -11,6 +11,7 @@ from mpc.noise.gaussian import magnitude_bound, plan
 from mpc.noise.sources import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
 from parties.local.bench_sessions import run_local_parties
@@ -34,7 +35,7 @@ def check_answers(answers, measured):
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_a_job_end_to_end(mt):
+def test_a_job_end_to_end(mt: tuple[int, int]) -> None:
     argument = {"engine": "replicated", "measured": [2, 0]}
     answers = run_parties(*mt, lambda session: joint_program(session, argument))
     errors = check_answers(answers, [2, 0])
@@ -44,7 +45,7 @@ def test_a_job_end_to_end(mt):
     assert abs(errors.var() / 4 - 1) < 7 * math.sqrt(2 / n)
 
 
-def test_shamir_job_as_processes():
+def test_shamir_job_as_processes() -> None:
     argument = {"engine": "shamir", "measured": [1]}
     answers = run_local_parties(3, 1, joint_program, argument, seconds=100)
     errors = check_answers(answers, [1])
@@ -52,7 +53,7 @@ def test_shamir_job_as_processes():
     assert errors.any()
 
 
-def select(mt, distances, factors, biases=None, n_repeats=1):
+def select(mt: tuple[int, int], distances, factors, biases=None, n_repeats=1):
     """Select over candidates of one cell each, whose distance to the model 0 is given."""
     access = AccessStructure(*mt)
     noise = make_noise(NoiseKind.JOINT, access)
@@ -61,7 +62,7 @@ def select(mt, distances, factors, biases=None, n_repeats=1):
     n = len(distances)
     zeros = [np.zeros(1, np.int64)] * n
 
-    async def program(session):
+    async def program(session: Session):
         job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [1] * n)
         chosen = [
@@ -78,48 +79,48 @@ def select(mt, distances, factors, biases=None, n_repeats=1):
 
 @pytest.mark.parametrize("mt", STRUCTURES)
 @pytest.mark.parametrize("winner", [0, 7, 12])
-def test_a_wide_gap_decides(mt, winner):
+def test_a_wide_gap_decides(mt: tuple[int, int], winner) -> None:
     distances = np.full(13, 500)
     distances[winner] = 700  # 200 Gumbel widths; a gap is closed with probability 2e^-170 at most
     assert select(mt, distances, [1 << F] * 13) == [winner]
 
 
-def test_biases_and_multipliers_decide():
+def test_biases_and_multipliers_decide() -> None:
     biases = [0, 0, 900, 0]
     factors = [1 << F, 1 << F, 1 << F, 3 << F]
     assert select((3, 1), [500, 1000, 1200, 600], factors, biases) == [3]
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_one_candidate_is_chosen(mt):
+def test_one_candidate_is_chosen(mt: tuple[int, int]) -> None:
     assert select(mt, [5], [1 << F]) == [0]
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
 @pytest.mark.parametrize("factor", [0, 1 << F])
-def test_equal_scores_leave_it_to_the_noise(mt, factor):
+def test_equal_scores_leave_it_to_the_noise(mt: tuple[int, int], factor: float) -> None:
     """Uniform over 4: the chance that all 14 selections agree is 1.5e-8."""
     chosen = select(mt, [9] * 4, [factor] * 4, n_repeats=14)
     assert len(set(chosen)) >= 2
     assert set(chosen) <= {0, 1, 2, 3}
 
 
-def test_two_equal_leaders_share_the_wins():
+def test_two_equal_leaders_share_the_wins() -> None:
     chosen = select((3, 1), [9, 5000, 5000, 8], [1 << F] * 4, n_repeats=25)
     assert set(chosen) == {1, 2}  # all 25 agree with probability 6e-8
 
 
-def test_two_thousand_candidates():
+def test_two_thousand_candidates() -> None:
     distances = np.arange(2000) % 700
     distances[1234] = 60_000
     assert select((3, 1), distances, [1 << F] * 2000) == [1234]
 
 
-def test_an_unpaid_variance_is_refused_by_all():
+def test_an_unpaid_variance_is_refused_by_all() -> None:
     access = AccessStructure(3, 1)
     shares = deal(access, ring(14), np.arange(4))
 
-    async def program(session):
+    async def program(session: Session) -> None:
         job = SecureJob(session, RingParameters(100, 14, 7), make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4])
         with pytest.raises(MpcError, match=r"outside \[1"):

@@ -20,6 +20,7 @@ from aim_core.models.fitters import make_fitter
 from mpc.noise.sources import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
 from parties.agreement.budget import noise_terms
@@ -74,7 +75,7 @@ def flat(answer) -> list[int]:
 
 @pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
 @pytest.mark.parametrize("rounds", [None, 3])
-def test_a_whole_run_is_the_same(mt, rounds):
+def test_a_whole_run_is_the_same(mt: tuple[int, int], rounds) -> None:
     access = AccessStructure(*mt)
     workload = parse_workload("2way", DOMAIN)
     candidates = closure(workload)
@@ -97,7 +98,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
     cells = np.concatenate([marginals[clique] for clique in candidates])
     shares = deal(access, ring(parameters.ring_bits), cells)
 
-    async def answer(job, number, request):
+    async def answer(job, number: int, request):
         if isinstance(request, Select):
             return await job.select(
                 f"select-{number}",
@@ -109,7 +110,7 @@ def test_a_whole_run_is_the_same(mt, rounds):
         chosen = [place[clique] for clique in request.cliques]
         return await job.measure(f"measure-{number}", chosen, request.sigma2)
 
-    async def program(session):
+    async def program(session: Session):
         source = make_noise(NoiseKind.DEALERS, access, sampler=ScriptedDealer(session.pid))
         job = SecureJob(session, parameters, source)
         await job.load(shares[session.pid], sizes)

@@ -23,17 +23,17 @@ VECTORS = ROOT / "tests" / "vectors"
 MAKERS = runpy.run_path(str(ROOT / "scripts" / "make_vectors.py"))["MAKERS"]
 
 
-def read(name):
+def read(name: str):
     return json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_the_program_still_makes_the_recorded_vectors(name):
+def test_the_program_still_makes_the_recorded_vectors(name: str) -> None:
     assert json.loads(json.dumps(MAKERS[name]())) == read(name)
 
 
 @pytest.mark.parametrize("case", read("packing")["good"], ids=lambda c: str(c["bits"]))
-def test_packing(case):
+def test_packing(case) -> None:
     packed = bytes.fromhex(case["packed"])
     values = np.array(case["values"], np.uint64)
     assert pack_ring(values, case["bits"]) == packed
@@ -42,7 +42,7 @@ def test_packing(case):
 
 
 @pytest.mark.parametrize("case", read("keystream")["good"], ids=lambda c: c["label"])
-def test_streams(case):
+def test_streams(case) -> None:
     vectors = read("keystream")
     salt = digest(bytes.fromhex(vectors["binding"]), b"component", b"1")
     key = extract_key(bytes.fromhex(vectors["secret"]), salt)
@@ -54,7 +54,7 @@ def test_streams(case):
     assert Keystream(key, case["label"].encode()).read(40).hex() == case["output"]
 
 
-def test_digest():
+def test_digest() -> None:
     vector = read("keystream")["digest"]
     parts = [bytes.fromhex(part) for part in vector["parts"]]
     plain = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
@@ -62,7 +62,7 @@ def test_digest():
 
 
 @pytest.mark.parametrize("case", read("upload")["good"], ids=lambda c: f"m{c['parties']}")
-def test_upload_bodies(case, tmp_path):
+def test_upload_bodies(case, tmp_path: Path) -> None:
     access = AccessStructure(case["parties"], case["threshold"])
     upload = UploadFormat(access, case["ring_bits"], len(case["values"]))
     shares = []
@@ -77,7 +77,7 @@ def test_upload_bodies(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", read("upload")["bad"], ids=lambda c: c["why"])
-def test_bad_uploads_are_refused(case):
+def test_bad_uploads_are_refused(case) -> None:
     n_cells = read("upload")["bad_cells"]
     upload = UploadFormat(AccessStructure(3, 1), case["ring_bits"], n_cells)
     with pytest.raises(EncodingOverflow):
@@ -85,13 +85,13 @@ def test_bad_uploads_are_refused(case):
 
 
 @pytest.mark.parametrize("case", read("frames")["good"], ids=lambda c: Kind(c["kind"]).name)
-def test_frames(case):
+def test_frames(case) -> None:
     encoded, payload = bytes.fromhex(case["frame"]), bytes.fromhex(case["payload"])
     assert frame(Kind(case["kind"]), case["tag"], payload) == encoded
     assert list(FrameDecoder().feed(encoded)) == [(case["kind"], case["tag"], payload)]
 
 
 @pytest.mark.parametrize("case", read("frames")["bad"])
-def test_bad_frames_are_refused(case):
+def test_bad_frames_are_refused(case) -> None:
     with pytest.raises(ProtocolViolation, match=case["why"]):
         list(FrameDecoder().feed(bytes.fromhex(case["frame"])))

@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from parties.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory: pytest.TempPathFactory):
     return write_clinic(tmp_path_factory.mktemp("demo"))
 
 
@@ -58,7 +59,7 @@ def bench(demo):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_whole_row(bench, method):
+def test_every_method_has_a_whole_row(bench, method) -> None:
     row = bench.run(Task(method, "1", 0), Communication("one real run", 10.0, 20, 0.0, 30))
     assert row.is_private == (method != "augflaim-oracle")
     assert 0 < row.error_l1 < 2
@@ -81,7 +82,7 @@ def test_every_method_has_a_whole_row(bench, method):
         assert row.bytes_servers == 0
 
 
-def test_rows_are_held_out_from_all_methods(bench, demo):
+def test_rows_are_held_out_from_all_methods(bench, demo) -> None:
     whole = np.concatenate([bench.train, bench.held_out])
     n_rows = len(demo[0].read_text().splitlines()) - 1
     assert len(whole) == n_rows
@@ -90,7 +91,7 @@ def test_rows_are_held_out_from_all_methods(bench, demo):
     assert marginal.sum() == len(bench.train) == len(bench.owners(0))
 
 
-def test_what_is_public_follows_from_the_seed(bench, demo):
+def test_what_is_public_follows_from_the_seed(bench, demo) -> None:
     again = Bench(settings(demo))
     assert np.array_equal(bench.owners(1), again.owners(1))
     assert not np.array_equal(bench.owners(1), bench.owners(2))
@@ -98,13 +99,15 @@ def test_what_is_public_follows_from_the_seed(bench, demo):
     assert np.array_equal(bench.held_out, again.held_out)
 
 
-def test_tasks_cover_all_methods_seed_by_seed(demo):
+def test_tasks_cover_all_methods_seed_by_seed(demo) -> None:
     asked = tasks(settings(demo, epsilons=["1", "3"], seeds=2))
     assert len(asked) == len(set(asked)) == 12
     assert [task.seed for task in asked] == [0] * 6 + [1] * 6
 
 
-def test_an_interrupted_comparison_goes_on(demo, tmp_path, monkeypatch):
+def test_an_interrupted_comparison_goes_on(
+    demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = settings(demo)
     rows = compare(asked, tmp_path / "out", 2)
     assert {row.method for row in rows} == {"central", "flaim", "oneway"}
@@ -130,7 +133,7 @@ def test_an_interrupted_comparison_goes_on(demo, tmp_path, monkeypatch):
     assert len(again) == 4
 
 
-def test_other_settings_do_not_mix_with_old_rows(demo, tmp_path):
+def test_other_settings_do_not_mix_with_old_rows(demo, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "settings.json").write_text(settings(demo, rounds=3).model_dump_json())
@@ -171,19 +174,19 @@ def test_other_settings_do_not_mix_with_old_rows(demo, tmp_path):
         ),
     ],
 )
-def test_settings_that_cannot_be_are_refused(demo, changes, text):
+def test_settings_that_cannot_be_are_refused(demo, changes, text: str) -> None:
     with pytest.raises((ConfigError, AimError), match=text):
         check_settings(settings(demo, **changes))
 
 
-def test_too_few_rows_are_refused(demo):
+def test_too_few_rows_are_refused(demo) -> None:
     with pytest.raises(AimError, match="too few"):
         Bench(settings(demo, holders=10**6))
     with pytest.raises(ConfigError, match="cannot be read"):
         file_sha256(demo[0] / "nowhere")
 
 
-def test_synthfs_comes_with_its_holders():
+def test_synthfs_comes_with_its_holders() -> None:
     asked = CompareSettings(
         **{
             **settings_of_synthfs(),

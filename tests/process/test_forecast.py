@@ -33,7 +33,7 @@ from parties.forecast.policy import made_up_codes
 from parties.forecast.secure_steps import Cost, padded, rehearse, shrunk
 from parties.forecast.steps import Clock, Link, gaussians_ahead
 from parties.forecast.trial import try_out
-from tests.support.finished_run import FinishedRun, finished_run
+from tests.support.finished_run import FinishedRun
 from tests.support.sessions import run_parties
 
 DATA = Path(
@@ -42,8 +42,8 @@ DATA = Path(
 
 
 @pytest.fixture(scope="module")
-def run() -> FinishedRun:
-    return finished_run()
+def run(finished_run: FinishedRun) -> FinishedRun:
+    return finished_run
 
 
 @pytest.fixture(scope="module")

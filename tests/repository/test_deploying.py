@@ -37,18 +37,18 @@ def calls():
     return [shlex.split(line)[1:] for line in lines]
 
 
-def with_all_keys(name):
+def with_all_keys(name: str):
     """Return a sample's text with the keys that it shows as comments switched on."""
     return re.sub(r"^# (\w+ = )", r"\1", (DEPLOY / name).read_text("utf-8"), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_samples_parse(name):
+def test_samples_parse(name: str) -> None:
     SAMPLES[name][0](DEPLOY / name)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_samples_show_every_key_with_its_default(name, tmp_path):
+def test_samples_show_every_key_with_its_default(name: str, tmp_path: Path) -> None:
     load, kind = SAMPLES[name]
     raw = tomllib.loads(with_all_keys(name))
     assert set(raw) == set(kind.model_fields)
@@ -59,24 +59,24 @@ def test_samples_show_every_key_with_its_default(name, tmp_path):
         assert raw[key] == kind.model_fields[key].default, key
 
 
-def test_the_sample_holder_shows_every_key_of_a_member():
+def test_the_sample_holder_shows_every_key_of_a_member() -> None:
     (member,) = tomllib.loads(with_all_keys("holder.toml"))["members"]
     assert set(member) == set(HolderMember.model_fields)
 
 
-def test_the_guide_walks_through_every_command():
+def test_the_guide_walks_through_every_command() -> None:
     assert {call[0] for call in calls()} == ROLES
 
 
 @pytest.mark.parametrize("call", calls(), ids=" ".join)
-def test_commands_of_the_guide_parse(call):
+def test_commands_of_the_guide_parse(call) -> None:
     name, *arguments = call
     command = commands()[name]
     assert {word for word in arguments if word.startswith("--")} <= options_of(command)
     command.make_context(name, list(arguments))
 
 
-def test_quoted_messages_are_the_programs():
+def test_quoted_messages_are_the_programs() -> None:
     rows = re.findall(r"^\| (`.*?) \|", GUIDE.partition("## Troubleshooting")[2], re.MULTILINE)
     quoted = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
     folders = (ROOT / package for package in ("aim_core", "mpc", "parties"))
@@ -85,7 +85,7 @@ def test_quoted_messages_are_the_programs():
     assert [text for text in quoted if text not in sources] == []
 
 
-def test_unit_and_containers_start_a_party():
+def test_unit_and_containers_start_a_party() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str
     unit.read(DEPLOY / "distaim-party.service")
@@ -98,7 +98,7 @@ def test_unit_and_containers_start_a_party():
         commands()[name].make_context(name, rest)
 
 
-def test_what_was_not_run_says_so():
+def test_what_was_not_run_says_so() -> None:
     for name in ("distaim-party.service", "Dockerfile", "compose.yaml"):
         text = (DEPLOY / name).read_text("utf-8")
         assert re.search(r"An example: .*\bnot\b\W+(built or )?run", text, re.DOTALL), name

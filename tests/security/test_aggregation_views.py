@@ -14,8 +14,10 @@ from mpc.aggregation.masks import add_pair_mask, add_self_mask, agree_key, mask_
 from mpc.aggregation.messages import HEADER, MessageKind
 from mpc.aggregation.parameters import Parameters, VectorSlot, due_shares, slots_of
 from mpc.aggregation.seed_sharing import combine_shares, random_element, weights_at_zero
+from mpc.session.session import Session
 from mpc.shares.packing import pack_ring, packed_size, unpack_ring
 from tests.support.aggregation_sessions import InMemory, seeded, vectors_for
+from tests.support.party_world import World
 from tests.support.views import distinguish, sizes
 
 ERROR_RATE = 1e-6
@@ -31,7 +33,7 @@ SLOTS = {
 }
 
 
-def inputs(world):
+def inputs(world: World):
     """Return vectors of equal sums over the survivors in the open slots, else different ones."""
     vectors = vectors_for(SLOTS, 20, world)
     for slot in (0, 2):
@@ -44,8 +46,8 @@ def inputs(world):
 class Coalition:
     """The server of one session, with the colluding members."""
 
-    def __init__(self, vectors, *names):
-        def source(number):
+    def __init__(self, vectors, *names) -> None:
+        def source(number: int):
             return seeded("fixed", number) if number in COLLUDERS else seeded(*names, number)
 
         self.session = InMemory(PUBLIC, SLOTS, {LATE: MessageKind.CONTRIBUTION}, source)
@@ -55,7 +57,7 @@ class Coalition:
         self.context = self.session.server._context
         self._learn_secrets()
 
-    def _learn_secrets(self):
+    def _learn_secrets(self) -> None:
         """Combine all shares that came, and add the colluders' own keys."""
         survivors = self.session.there(MessageKind.CONTRIBUTION, PUBLIC.members)
         weights = weights_at_zero([number + 1 for number in survivors[:3]])
@@ -121,30 +123,30 @@ def views_of_two_inputs():
     ]
 
 
-def test_the_coalition_learns_nothing_but_the_sums():
+def test_the_coalition_learns_nothing_but_the_sums() -> None:
     views = views_of_two_inputs()
     assert len(sizes(views[0] + views[1])) == 1
     assert distinguish(*views) > ERROR_RATE
 
 
-def without_self_masks(monkeypatch):
+def without_self_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.aggregation.member.add_self_mask", lambda *_: None)
     monkeypatch.setattr(f"{__name__}.add_self_mask", lambda *_: None)
 
 
-def without_pair_masks(monkeypatch):
+def without_pair_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpc.aggregation.member.add_pair_mask", lambda *_: None)
     monkeypatch.setattr(f"{__name__}.add_pair_mask", lambda *_: None)
 
 
-def without_minimum(monkeypatch):
+def without_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
     def all_slots(slots, survivors):
         return {n: tuple(m for m in s.members if m in survivors) for n, s in sorted(slots.items())}
 
     monkeypatch.setattr("mpc.aggregation.parameters.contributors", all_slots)
 
 
-def with_one_seed_for_all_slots(monkeypatch):
+def with_one_seed_for_all_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
 
     def draw(random_bytes):
@@ -156,14 +158,14 @@ def with_one_seed_for_all_slots(monkeypatch):
     monkeypatch.setattr("mpc.aggregation.member.random_element", draw)
 
 
-def with_a_lower_threshold(monkeypatch):
-    def weak(seed, threshold, points, random_bytes):
+def with_a_lower_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weak(seed: int, threshold: int, points, random_bytes):
         return [seed] * len(points)
 
     monkeypatch.setattr("mpc.aggregation.member.split_seed", weak)
     learn = Coalition._learn_secrets
 
-    def learn_from_one_share(self):
+    def learn_from_one_share(self) -> None:
         learn(self)
         for (owner, slot), share in self.session.members[COLLUDERS[0]]._shares.items():
             if slot is not None:
@@ -182,7 +184,7 @@ def with_a_lower_threshold(monkeypatch):
         with_a_lower_threshold,
     ],
 )
-def test_without_a_protection_views_differ(weaken, monkeypatch):
+def test_without_a_protection_views_differ(weaken, monkeypatch: pytest.MonkeyPatch) -> None:
     weaken(monkeypatch)
     assert distinguish(*views_of_two_inputs()) < ERROR_RATE
 
@@ -196,16 +198,18 @@ def late_vectors_found():
     return {slot: np.array_equal(words, vectors[LATE][slot]) for slot, words in found.items()}
 
 
-def test_a_contribution_withheld_from_the_list_stays_hidden():
+def test_a_contribution_withheld_from_the_list_stays_hidden() -> None:
     assert late_vectors_found() == {0: False, 1: False}
 
 
-def test_without_self_masks_a_withheld_contribution_is_found(monkeypatch):
+def test_without_self_masks_a_withheld_contribution_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     without_self_masks(monkeypatch)
     assert late_vectors_found() == {0: True, 1: True}
 
 
-def collected(session, item, honest, numbers, colluder):
+def collected(session: Session, item, honest, numbers, colluder):
     """Return what honest members' answers to a list of survivors and a colluder give together."""
     body = session.survivors[HEADER.size :]
     message = session.survivors[: HEADER.size] + b"".join(body[4 * n : 4 * n + 4] for n in numbers)
@@ -218,7 +222,7 @@ def collected(session, item, honest, numbers, colluder):
 
 
 @pytest.mark.parametrize(("threshold", "found"), [(3, True), (4, False)])
-def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold, found):
+def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold: int, found) -> None:
     """n = 5 and one colluder: lists that differ open both secrets of member 0 iff 2 t <= n + 1."""
     public = Parameters(b"lies", (0, 1, 2, 3, 4), threshold, 20)
     session = InMemory(public, {0: VectorSlot(16, public.members, 2)})
@@ -240,7 +244,7 @@ def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold, found):
 # The serialised messages
 
 
-def body_of_zeros(ring_bits):
+def body_of_zeros(ring_bits: int):
     public = Parameters(b"bytes", (0, 1, 2), 2, ring_bits)
     slots = {0: VectorSlot(1 << 16, (0, 1, 2), 2)}
     session = InMemory(public, slots)
@@ -250,12 +254,12 @@ def body_of_zeros(ring_bits):
     return np.frombuffer(message[HEADER.size :], np.uint8)
 
 
-def uniform_p_value(body):
+def uniform_p_value(body: bytes):
     return stats.chisquare(np.bincount(body, minlength=256)).pvalue
 
 
 @pytest.mark.parametrize("ring_bits", [5, 20, 32, 64])
-def test_a_contribution_is_uniform_bytes(ring_bits, monkeypatch):
+def test_a_contribution_is_uniform_bytes(ring_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert uniform_p_value(body_of_zeros(ring_bits)) > ERROR_RATE
     without_pair_masks(monkeypatch)
     assert uniform_p_value(body_of_zeros(ring_bits)) > ERROR_RATE
@@ -263,7 +267,7 @@ def test_a_contribution_is_uniform_bytes(ring_bits, monkeypatch):
     assert uniform_p_value(body_of_zeros(ring_bits)) < ERROR_RATE
 
 
-def test_a_single_contributor_is_masked_until_its_slot_is_opened():
+def test_a_single_contributor_is_masked_until_its_slot_is_opened() -> None:
     slots = {0: VectorSlot(64, (1,), 1)}
     session = InMemory(PUBLIC, slots)
     vectors = vectors_for(slots, 20)
@@ -274,12 +278,12 @@ def test_a_single_contributor_is_masked_until_its_slot_is_opened():
     assert np.mean(words == vectors[1][0]) < 0.1
 
 
-def windows(vector, ring_bits):
+def windows(vector, ring_bits: int):
     packed = pack_ring(vector, ring_bits)
     return {packed[i : i + 8] for i in range(len(packed) - 7)}
 
 
-def test_no_message_contains_a_piece_of_a_vector(monkeypatch):
+def test_no_message_contains_a_piece_of_a_vector(monkeypatch: pytest.MonkeyPatch) -> None:
     def pieces_in_messages():
         public = Parameters(b"pieces", (0, 1, 2, 3, 4), 3, 32)
         session = InMemory(public, SLOTS, {LATE: MessageKind.CONTRIBUTION})

@@ -12,7 +12,7 @@ import pytest
 from mpc.noise.gaussian import sample_gaussian_shares
 from mpc.noise.gumbel import sample_gumbel_shares
 from mpc.session.channel import Channel
-from mpc.shares.replicated import ring
+from mpc.shares.replicated import Algebra, ring
 from tests.security.test_views import ERROR_RATE, N_HEAVY, setting_name, settings, without_masks
 from tests.support.views import collect_views, distinguish, sizes
 
@@ -22,11 +22,11 @@ SAMPLERS = {
 }
 
 
-def views_of_two_noises(setting, name, monkeypatch):
+def views_of_two_noises(setting, name: str, monkeypatch: pytest.MonkeyPatch):
     views = []
     for number in range(2):
 
-        def dealt_bits(channel, algebra, shape, number=number):
+        def dealt_bits(channel: Channel, algebra: Algebra, shape, number: int = number):
             high = int(np.iinfo(algebra.dtype).max)
             generator = np.random.default_rng(list(shape))
             bits = generator.integers(0, high, shape, algebra.dtype, endpoint=True)
@@ -45,14 +45,16 @@ LOOKS = [FIRST, *(pytest.param(setting, marks=pytest.mark.statistical) for setti
 
 @pytest.mark.parametrize("setting", LOOKS, ids=setting_name)
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_party_learns_nothing_of_the_noise(setting, name, monkeypatch):
+def test_a_party_learns_nothing_of_the_noise(
+    setting, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     views = views_of_two_noises(setting, name, monkeypatch)
     assert len(sizes(views[0] + views[1])) == 1
     assert distinguish(*views) > ERROR_RATE
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_unmasked_noise_is_detected(name, monkeypatch):
+def test_unmasked_noise_is_detected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", without_masks("reshare"))
     views = views_of_two_noises(FIRST, name, monkeypatch)
     assert distinguish(*views) < ERROR_RATE

@@ -5,6 +5,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def recovered(request):
     ("call", "n"),
     [("np_is_zero_public", N_SECRETS), ("np_reciprocal", N_SECRETS), ("is_zero_public", N_SINGLE)],
 )
-def test_one_party_factors_stock_openings_but_not_ours(recovered, call, n):
+def test_one_party_factors_stock_openings_but_not_ours(recovered, call, n: int) -> None:
     stock, counts = recovered
     if stock:
         assert counts[call] >= 0.95 * n, "the attack works on stock MPyC"
@@ -101,12 +102,12 @@ def test_one_party_factors_stock_openings_but_not_ours(recovered, call, n):
         assert counts[call] == 0
 
 
-def test_a_shamir_job_calls_no_pickle():
+def test_a_shamir_job_calls_no_pickle() -> None:
     answers = run_local_parties(3, 1, no_pickle_program, {"engine": "shamir"}, seconds=60)
     assert len(answers[0]["chosen"]) == 3
 
 
-def test_a_pickle_on_the_wire_is_not_executed(tmp_path):
+def test_a_pickle_on_the_wire_is_not_executed(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     with pytest.raises(JobFailed, match="party 2"):
         run_local_parties(3, 1, malicious_program, {"marker": str(marker)}, seconds=30)
@@ -119,7 +120,7 @@ CODEC = StrictCodec(26)
 
 
 @pytest.mark.parametrize("values", [[], [0], [1, 2**200, 0], [255, 256]])
-def test_the_codec_returns_what_it_was_given(values):
+def test_the_codec_returns_what_it_was_given(values) -> None:
     decoded = CODEC.loads(CODEC.dumps(np.array(values, object)))
     assert decoded.tolist() == values
 
@@ -141,18 +142,18 @@ HEADER = (2).to_bytes(4, "little") + (26).to_bytes(2, "little")
         pickle.dumps([1, 2]),
     ],
 )
-def test_the_codec_refuses_other_bytes(payload):
+def test_the_codec_refuses_other_bytes(payload: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         CODEC.loads(payload)
 
 
 @pytest.mark.parametrize("values", [[1, 2], "text", np.zeros((2, 2), object), {"a": 1}])
-def test_the_codec_sends_arrays_only(values):
+def test_the_codec_sends_arrays_only(values) -> None:
     with pytest.raises(MpcError, match="only one-dimensional arrays"):
         CODEC.dumps(values)
 
 
-def test_the_codec_has_one_length_for_all_values():
+def test_the_codec_has_one_length_for_all_values() -> None:
     few, many = (CODEC.dumps(np.array([v, 1], object)) for v in (0, 2**200))
     assert len(few) == len(many)
     with pytest.raises(MpcError, match="another field"):
@@ -189,7 +190,7 @@ print(json.dumps(asyncio.run(main())))
 
 
 @pytest.mark.parametrize("own_handler", [False, True])
-def test_importing_mpyc_touches_nothing(own_handler):
+def test_importing_mpyc_touches_nothing(own_handler) -> None:
     command = [sys.executable, "-c", IMPORT.format(own_handler=own_handler)]
     done = subprocess.run(
         [*command, "-M5", "--help", "-I2"], capture_output=True, text=True, timeout=60, check=False

@@ -22,7 +22,7 @@ from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.session.keystream import Keystream
-from mpc.shares.replicated import Share, ring
+from mpc.shares.replicated import Algebra, Share, ring
 from tests.support.sessions import reveal
 from tests.support.views import Setting, View, collect_views, sizes
 
@@ -48,10 +48,10 @@ class Observation:
     values: np.ndarray
 
 
-def observe(setting, kind, n_runs):
+def observe(setting, kind, n_runs: int):
     shares = [[] for _ in range(setting.access.n_parties)]
 
-    async def step(channel, pid):
+    async def step(channel: Channel, pid: int) -> None:
         noise = JointNoise()
         if kind == "gaussian":
             share = await noise.gaussian(channel, RING, LANES, SIGMA2)
@@ -143,7 +143,7 @@ N_RUNS = {"gaussian": 150, "gumbel": 200}
 """Enough for the negative controls to be detected."""
 
 
-def check(setting, kind):
+def check(setting, kind) -> None:
     observation = observe(setting, kind, N_RUNS[kind])
     assert len(sizes(observation.views)) == 1, "message sizes depend on the noise"
     assert distribution_p_value(observation.values, kind) > ERROR_RATE
@@ -152,18 +152,18 @@ def check(setting, kind):
 
 
 @pytest.mark.parametrize("setting", ALL, ids=setting_name)
-def test_a_party_learns_nothing_of_gaussians(setting):
+def test_a_party_learns_nothing_of_gaussians(setting) -> None:
     check(setting, "gaussian")
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("setting", ALL + FOUR + PAIRS, ids=setting_name)
 @pytest.mark.parametrize("kind", ["gaussian", "gumbel"])
-def test_a_coalition_learns_nothing(setting, kind):
+def test_a_coalition_learns_nothing(setting, kind) -> None:
     check(setting, kind)
 
 
-def without_masks(purpose):
+def without_masks(purpose: str):
     stream = Channel.stream
 
     class Zeros:
@@ -172,7 +172,7 @@ def without_masks(purpose):
         def words(self, shape, dtype):
             return np.zeros(shape, dtype)
 
-    def unmasked(self, name, component, contributor):
+    def unmasked(self, name: str, component, contributor):
         return Zeros() if name == purpose else stream(self, name, component, contributor)
 
     return unmasked
@@ -181,12 +181,12 @@ def without_masks(purpose):
 @pytest.mark.parametrize(
     "kind", ["gaussian", pytest.param("gumbel", marks=pytest.mark.statistical)]
 )
-def test_unmasked_products_are_detected(kind, monkeypatch):
+def test_unmasked_products_are_detected(kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", without_masks("reshare"))
     assert dependence_p_value(observe(ALL[1], kind, N_RUNS[kind]), kind) < ERROR_RATE
 
 
-def test_an_unmasked_split_is_detected(monkeypatch):
+def test_an_unmasked_split_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message of the conversion to the ring, without its mask, shows the sign to party 2."""
     monkeypatch.setattr(Channel, "stream", without_masks("split"))
     assert (
@@ -195,10 +195,10 @@ def test_an_unmasked_split_is_detected(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "gumbel"])
-def test_randomness_that_everybody_knows_is_detected(kind, monkeypatch):
+def test_randomness_that_everybody_knows_is_detected(kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """With uniform bits from public streams the values never change: no noise is left."""
 
-    def public(channel, algebra, shape):
+    def public(channel: Channel, algebra: Algebra, shape):
         components = {
             i: Keystream(b"p" * 32, f"{i}|{shape}".encode()).words(shape, algebra.dtype)
             for i in channel.access.held[channel.pid]
@@ -211,11 +211,11 @@ def test_randomness_that_everybody_knows_is_detected(kind, monkeypatch):
     assert lane_p_value(observation.values, kind) < ERROR_RATE
 
 
-def test_a_uniform_stream_used_twice_is_detected(monkeypatch):
+def test_a_uniform_stream_used_twice_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples that share their uniform bits are not independent: lanes repeat."""
     stream = Channel.stream
 
-    def constant(self, name, component, contributor):
+    def constant(self, name: str, component, contributor):
         found = stream(self, name, component, contributor)
         if name == "uniform":
 

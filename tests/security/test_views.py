@@ -18,7 +18,7 @@ from mpc.shares.circuits import less_than_public, prefix_add, ripple_add
 from mpc.shares.conversion import bits_to_ring, ring_to_bits, weighted_bit_sum
 from mpc.shares.opening import open_share
 from mpc.shares.planes import pad_values, to_planes
-from mpc.shares.replicated import multiply, packed_bits, reshare, ring, share_input
+from mpc.shares.replicated import Algebra, multiply, packed_bits, reshare, ring, share_input
 from mpc.steps.distance import bit_products, l1_distances, prepare_cells
 from mpc.steps.selection import select, tournament
 from tests.support.views import Setting, collect_views, distinguish, sizes
@@ -34,35 +34,35 @@ SECRETS = (  # two inputs of 64 cells
 MODEL = np.random.default_rng(6).multinomial(60_000, np.full(64, 1 / 64)).astype(np.uint32)
 
 
-def multiply_in_the_ring(setting, secret):
+def multiply_in_the_ring(setting, secret: bytes):
     x = setting.deal(SMALL, secret[:16], 1)
     y = setting.deal(SMALL, secret[16:32] + 1, 2)
     return lambda ch, pid: multiply(ch, x[pid], y[pid])
 
 
-def multiply_bits(setting, secret):
+def multiply_bits(setting, secret: bytes):
     algebra = packed_bits(np.uint32)
     x = setting.deal(algebra, secret[:16], 1)
     y = setting.deal(algebra, ~secret[16:32], 2)
     return lambda ch, pid: multiply(ch, x[pid], y[pid])
 
 
-def share_an_honest_input(setting, secret):
+def share_an_honest_input(setting, secret: bytes):
     owner = setting.honest[0]
     return lambda ch, pid: share_input(
         ch, SMALL, (16,), owner, secret[:16].copy() if pid == owner else None
     )
 
 
-def reshare_everybodys(setting, secret):
-    def summand(pid):
+def reshare_everybodys(setting, secret: bytes):
+    def summand(pid: int):
         return np.arange(16, dtype=np.uint32) + (secret[:16] if pid in setting.honest else 0)
 
     everyone = range(setting.access.n_parties)
     return lambda ch, pid: reshare(ch, SMALL, (16,), summand(pid).astype(np.uint32), everyone)
 
 
-def compare_with_public(setting, secret):
+def compare_with_public(setting, secret: bytes):
     planes = to_planes(secret.astype(np.uint16), 10)
     x = setting.deal(packed_bits(np.uint16), planes, 3)
     y = to_planes(MODEL.astype(np.uint16), 10)
@@ -70,28 +70,28 @@ def compare_with_public(setting, secret):
 
 
 def bits_of_ring_elements(adder):
-    def make(setting, secret):
+    def make(setting, secret: bytes):
         x = setting.deal(SMALL, secret, 4)
         return lambda ch, pid: ring_to_bits(ch, x[pid], 12, adder, 1)
 
     return make
 
 
-def ring_elements_of_bits(setting, secret):
+def ring_elements_of_bits(setting, secret: bytes):
     planes = to_planes(secret.astype(np.uint16), 1)
     bits = setting.deal(packed_bits(np.uint16), planes, 5)
     return lambda ch, pid: bits_to_ring(ch, bits[pid], SMALL)
 
 
-def weighted_sum_of_bits(setting, secret):
+def weighted_sum_of_bits(setting, secret: bytes):
     planes = to_planes(secret.astype(np.uint16), 3)
     bits = setting.deal(packed_bits(np.uint16), planes, 5)
     weights = np.array([1, 2, 4], np.uint32)
     return lambda ch, pid: weighted_bit_sum(ch, bits[pid], weights, SMALL, 2)
 
 
-def products_with_bits(rotation):
-    def make(setting, secret):
+def products_with_bits(rotation: int):
+    def make(setting, secret: bytes):
         d = setting.deal(SMALL, secret, 6)
         s = setting.deal(packed_bits(np.uint16), to_planes(secret.astype(np.uint16), 1), 7)
         return lambda ch, pid: bit_products(ch, d[pid], s[pid][0], rotation)
@@ -99,17 +99,17 @@ def products_with_bits(rotation):
     return make
 
 
-def distances(setting, secret):
+def distances(setting, secret: bytes):
     cells = setting.deal(SMALL, secret, 8)
 
-    async def step(channel, pid):
+    async def step(channel: Channel, pid: int) -> None:
         prepared = await prepare_cells(channel, cells[pid], [40, 24], 16)
         await l1_distances(channel, prepared, [0, 1], [MODEL[:40], MODEL[40:]])
 
     return step
 
 
-def play(setting, secret):
+def play(setting, secret: bytes):
     values = pad_values(secret[:14].astype(np.uint16) + 1, 64)
     planes = setting.deal(packed_bits(np.uint16), to_planes(values, 12), 9)
     return lambda ch, pid: tournament(ch, planes[pid], 14)
@@ -118,28 +118,28 @@ def play(setting, secret):
 class Dealer:
     """The noise of one party, as the test sets it."""
 
-    def __init__(self, values):
+    def __init__(self, values) -> None:
         self._values = values
 
-    def gaussian(self, n, sigma2):
+    def gaussian(self, n: int, sigma2: Fraction):
         return self._values
 
-    def gumbel(self, n, fraction_bits):
+    def gumbel(self, n: int, fraction_bits: int):
         return self._values
 
 
-def dealt(setting, pid, honest_values):
+def dealt(setting, pid: int, honest_values):
     """The coalition deals fixed noise, the first honest dealer the secret noise."""
     values = honest_values if pid == setting.honest[0] else np.arange(len(honest_values))
     return DealerNoise(setting.access, 24, Dealer(values.astype(np.int64)))
 
 
-def deal_gaussians(setting, secret):
+def deal_gaussians(setting, secret: bytes):
     noise = [dealt(setting, p, secret[:12]) for p in range(setting.access.n_parties)]
     return lambda ch, pid: noise[pid].gaussian(ch, SMALL, 12, Fraction(100))
 
 
-def deal_gumbels(setting, secret):
+def deal_gumbels(setting, secret: bytes):
     noise = [dealt(setting, p, secret[:12]) for p in range(setting.access.n_parties)]
     return lambda ch, pid: noise[pid].gumbel(ch, ring(60), 12, 24)
 
@@ -147,20 +147,20 @@ def deal_gumbels(setting, secret):
 class DealtBank:
     """Hands out Gumbels that are dealt on the step's own channel."""
 
-    def __init__(self, noise, channel):
+    def __init__(self, noise, channel: Channel) -> None:
         self._noise, self._channel = noise, channel
 
-    async def gumbels(self, algebra, n):
+    async def gumbels(self, algebra: Algebra, n: int):
         return await self._noise.gumbel(self._channel, algebra, n, 24)
 
 
-def select_the_same_index(setting, secret):
+def select_the_same_index(setting, secret: bytes):
     """Different distances and different honest noise; candidate 2 wins with either."""
     secret_distances = np.array([5, 7, 90_000, 1, 20]) + (secret[:5] % 7)
     noise = [dealt(setting, p, secret[:5]) for p in range(setting.access.n_parties)]
     shares = setting.deal(SMALL, secret_distances, 10)
 
-    async def step(channel, pid):
+    async def step(channel: Channel, pid: int) -> None:
         bank = DealtBank(noise[pid], channel)
         bound = noise[pid].gumbel_bound(24)
         index = await select(channel, shares[pid], 18, [2**20] * 5, [3, 1, 0, 4, 2], bank, bound)
@@ -169,13 +169,13 @@ def select_the_same_index(setting, secret):
     return step
 
 
-def measure_the_same_values(setting, secret):
+def measure_the_same_values(setting, secret: bytes):
     """Cells and honest noise differ, their sum, which is opened, does not."""
     opened = np.arange(12) * 100
     noise = [dealt(setting, p, opened - secret[:12]) for p in range(setting.access.n_parties)]
     cells = setting.deal(SMALL, secret[:12], 11)
 
-    async def step(channel, pid):
+    async def step(channel: Channel, pid: int) -> None:
         z = await noise[pid].gaussian(channel, SMALL, 12, Fraction(100))
         await open_share(channel, cells[pid] + z)
 
@@ -205,7 +205,7 @@ HEAVY = {
 STEPS = LIGHT | HEAVY
 
 
-def settings(n_parties, threshold):
+def settings(n_parties: int, threshold: int):
     access = AccessStructure(n_parties, threshold)
     return [
         Setting(access, frozenset(coalition))
@@ -213,7 +213,7 @@ def settings(n_parties, threshold):
     ]
 
 
-def check_views(setting, name, n_runs):
+def check_views(setting, name: str, n_runs: int) -> None:
     views = [collect_views(setting, STEPS[name](setting, s), n_runs) for s in SECRETS]
     assert len(sizes(views[0] + views[1])) == 1, "message sizes depend on the secret"
     assert distinguish(*views) > ERROR_RATE
@@ -229,26 +229,26 @@ def setting_name(setting):
 
 @pytest.mark.parametrize("setting", settings(3, 1), ids=setting_name)
 @pytest.mark.parametrize("name", STEPS)
-def test_a_party_learns_nothing(setting, name):
+def test_a_party_learns_nothing(setting, name: str) -> None:
     check_views(setting, name, N_LIGHT if name in LIGHT else N_HEAVY)
 
 
 @pytest.mark.parametrize("name", ["multiply bits", "bit_products, rotation 1", "measure"])
-def test_a_fourth_party_learns_nothing(name):
+def test_a_fourth_party_learns_nothing(name: str) -> None:
     for setting in settings(4, 1):
         check_views(setting, name, N_HEAVY)
 
 
 @pytest.mark.parametrize("setting", settings(5, 2), ids=setting_name)
 @pytest.mark.parametrize("name", ["multiply in the ring", "share_input", "measure"])
-def test_a_pair_learns_nothing(setting, name):
+def test_a_pair_learns_nothing(setting, name: str) -> None:
     check_views(setting, name, N_HEAVY)
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("setting", settings(5, 2), ids=setting_name)
 @pytest.mark.parametrize("name", STEPS)
-def test_a_pair_learns_nothing_from_any_step(setting, name):
+def test_a_pair_learns_nothing_from_any_step(setting, name: str) -> None:
     check_views(setting, name, N_HEAVY)
 
 
@@ -259,20 +259,20 @@ class Zeros:
         return np.zeros(shape, dtype)
 
 
-def without_masks(purpose):
+def without_masks(purpose: str):
     stream = Channel.stream
 
-    def unmasked(self, name, component, contributor):
+    def unmasked(self, name: str, component, contributor):
         return Zeros() if name == purpose else stream(self, name, component, contributor)
 
     return unmasked
 
 
-def with_one_stream_for_all(self, purpose, component, contributor):
+def with_one_stream_for_all(self, purpose: str, component, contributor):
     return self.session.keystream(component, f"constant|{purpose}|{contributor}")
 
 
-def detected(name, mt=(3, 1), n_runs=N_HEAVY):
+def detected(name: str, mt: tuple[int, int] = (3, 1), n_runs: int = N_HEAVY):
     """Whether some coalition's views of the two secrets are told apart."""
     for setting in settings(*mt):
         views = [collect_views(setting, STEPS[name](setting, s), n_runs) for s in SECRETS]
@@ -295,25 +295,25 @@ def detected(name, mt=(3, 1), n_runs=N_HEAVY):
         "measure",
     ],
 )
-def test_unmasked_summands_are_detected(name, monkeypatch):
+def test_unmasked_summands_are_detected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", without_masks("reshare"))
     assert detected(name)
 
 
 @pytest.mark.parametrize("name", ["bit_products, rotation 0", "weighted_bit_sum"])
-def test_an_unmasked_split_is_detected(name, monkeypatch):
+def test_an_unmasked_split_is_detected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", without_masks("split"))
     assert detected(name)
 
 
 @pytest.mark.parametrize("name", ["less_than_public", "ring_to_bits, ripple"])
-def test_a_stream_used_twice_is_detected(name, monkeypatch):
+def test_a_stream_used_twice_is_detected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", with_one_stream_for_all)
     assert detected(name)
 
 
-def test_masks_that_the_receiver_knows_are_detected(monkeypatch):
-    def known(self, purpose, component, contributor):
+def test_masks_that_the_receiver_knows_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(self, purpose: str, component, contributor):
         label = f"{self.label}|{purpose}|{contributor}|{self.depth}"
         return Keystream(b"public" * 6, label.replace(self.label, "run").encode())
 
@@ -321,11 +321,11 @@ def test_masks_that_the_receiver_knows_are_detected(monkeypatch):
     assert detected("multiply in the ring", (5, 2))
 
 
-def test_sizes_that_depend_on_the_secret_are_seen():
+def test_sizes_that_depend_on_the_secret_are_seen() -> None:
     setting = settings(3, 1)[1]
 
-    def send(n_bytes):
-        async def step(channel, pid):
+    def send(n_bytes: int):
+        async def step(channel: Channel, pid: int) -> None:
             outgoing = {1: bytes(n_bytes)} if pid == 0 else {}
             await channel.exchange(outgoing, [0] if pid == 1 else [])
 

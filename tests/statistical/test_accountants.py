@@ -40,7 +40,7 @@ def opendp_gaussian(sigma):
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_discrete_gaussian_costs_what_opendp_says(sigma):
+def test_discrete_gaussian_costs_what_opendp_says(sigma) -> None:
     ours = 1 / (2 * Fraction(sigma) ** 2) + JOINT_COSTS.measure_slack
     theirs = opendp_gaussian(sigma).map(1)
     assert float(ours) == pytest.approx(theirs, rel=1e-12)
@@ -48,7 +48,7 @@ def test_discrete_gaussian_costs_what_opendp_says(sigma):
 
 @pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_conversion_equals_opendps(sigma, delta):
+def test_conversion_equals_opendps(sigma, delta) -> None:
     """The same theorem [CKS20]; ours is exact and rounds down, theirs is a float search."""
     ours = epsilon_for(1 / (2 * Fraction(sigma) ** 2), delta)
     profile = opendp.c.make_zCDP_to_approxDP(opendp_gaussian(sigma)).map(1)
@@ -57,7 +57,7 @@ def test_conversion_equals_opendps(sigma, delta):
 
 @pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
 @pytest.mark.parametrize("epsilon", [Fraction(1, 10), Fraction(1), Fraction(10)], ids=float)
-def test_the_budget_is_what_opendp_pays_for(epsilon, delta):
+def test_the_budget_is_what_opendp_pays_for(epsilon, delta) -> None:
     """Spend all of rho on one Gaussian: opendp finds our epsilon, from below."""
     rho = rho_from_epsilon_delta(epsilon, delta)
     sigma = math.sqrt(1 / (2 * float(rho)))
@@ -67,7 +67,7 @@ def test_the_budget_is_what_opendp_pays_for(epsilon, delta):
 
 @pytest.mark.parametrize("sigma", [5, 20])
 @pytest.mark.parametrize("n_rounds", [1, 50])
-def test_the_exact_privacy_loss_is_below_ours_and_near(sigma, n_rounds):
+def test_the_exact_privacy_loss_is_below_ours_and_near(sigma, n_rounds) -> None:
     """dp_accounting's numerical privacy loss of the very mechanism, also composed."""
     loss = pld.PrivacyLossDistribution.from_discrete_gaussian_mechanism(
         float(sigma), value_discretization_interval=1e-4
@@ -80,7 +80,7 @@ def test_the_exact_privacy_loss_is_below_ours_and_near(sigma, n_rounds):
     assert ours <= 1.15 * exact + discretisation
 
 
-def test_negative_control_a_width_off_by_three_percent_is_seen():
+def test_negative_control_a_width_off_by_three_percent_is_seen() -> None:
     theirs = opendp_gaussian(91).map(1)
     assert abs(1 / (2 * (0.97 * 91) ** 2) / theirs - 1) > 0.01
     loss = pld.PrivacyLossDistribution.from_discrete_gaussian_mechanism(

@@ -101,19 +101,21 @@ TESTS = [chi_square_p_value, ks_p_value]
 
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("p_value", TESTS)
-def test_opened_gaussians_have_the_exact_distribution(p_value, sigma):
+def test_opened_gaussians_have_the_exact_distribution(p_value: float, sigma) -> None:
     assert p_value(gaussians(sigma), sigma) > ALPHA
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("p_value", TESTS)
 @pytest.mark.parametrize("factor", OFF)
-def test_gaussians_of_a_width_off_by_three_percent_are_rejected(p_value, sigma, factor):
+def test_gaussians_of_a_width_off_by_three_percent_are_rejected(
+    p_value: float, sigma, factor: float
+) -> None:
     assert p_value(gaussians(sigma), sigma * factor) < ALPHA
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_opened_gaussians_are_independent(sigma):
+def test_opened_gaussians_are_independent(sigma) -> None:
     """Products of values at some distances (neighbours, words, chunks) are uncorrelated."""
     samples = gaussians(sigma)
     lags = (1, 2, 63, 64, 65, 128, 4095, 4096, N_GAUSSIANS // 10)
@@ -124,7 +126,7 @@ def test_opened_gaussians_are_independent(sigma):
             assert 2 * stats.norm.sf(abs(z)) * 3 * len(lags) > ALPHA
 
 
-def test_gaussians_of_processes_over_tls():
+def test_gaussians_of_processes_over_tls() -> None:
     samples = the_same_everywhere(run_local_parties(3, 1, open_gaussians, 91, seconds=200))
     for p_value in TESTS:
         assert p_value(samples, 91) > ALPHA
@@ -145,14 +147,14 @@ def gumbels() -> np.ndarray:
     return the_same_everywhere(run_parties(3, 1, open_gumbels))
 
 
-def test_opened_gumbels_pass_kolmogorov_smirnov():
+def test_opened_gumbels_pass_kolmogorov_smirnov() -> None:
     samples = gumbels() / 2.0**FRACTION_BITS
     assert stats.kstest(samples, "gumbel_r").pvalue > ALPHA
     assert all(stats.kstest(samples * factor, "gumbel_r").pvalue < ALPHA for factor in OFF)
     assert all(stats.kstest(samples + shift, "gumbel_r").pvalue < ALPHA for shift in (-0.03, 0.03))
 
 
-def test_low_bits_of_gumbels_are_uniform():
+def test_low_bits_of_gumbels_are_uniform() -> None:
     low = gumbels() & 255
     assert stats.chisquare(np.bincount(low, minlength=256)).pvalue > ALPHA
 
@@ -181,7 +183,7 @@ def softmax_p_value(counts: np.ndarray, scores: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("gap", range(21))
-def test_two_candidates_win_as_the_softmax_says(gap):
+def test_two_candidates_win_as_the_softmax_says(gap) -> None:
     scores = (0, gap)
     assert softmax_p_value(selected(scores, gumbels()), scores) > ALPHA
 
@@ -196,13 +198,13 @@ def test_two_candidates_win_as_the_softmax_says(gap):
         (0.5, 0.25, 0, 0.75, 1, 1.25, 1.5, 1.75),
     ],
 )
-def test_several_candidates_win_as_the_softmax_says(scores):
+def test_several_candidates_win_as_the_softmax_says(scores) -> None:
     assert softmax_p_value(selected(scores, gumbels()), scores) > ALPHA
 
 
 @pytest.mark.parametrize("factor", OFF)
 @pytest.mark.parametrize("scores", [(0, 2), (0, 2.5), (0, 3)])
-def test_scores_off_by_three_percent_are_rejected(scores, factor):
+def test_scores_off_by_three_percent_are_rejected(scores, factor: float) -> None:
     counts = selected([s * factor for s in scores], gumbels())
     assert softmax_p_value(counts, scores) < ALPHA
 
@@ -230,7 +232,7 @@ async def select_often(session: Session) -> list[int]:
     return chosen
 
 
-def test_whole_selections_follow_the_softmax():
+def test_whole_selections_follow_the_softmax() -> None:
     answers = run_parties(3, 1, select_often)
     counts = np.bincount(the_same_everywhere([np.array(a) for a in answers]), minlength=5)
     scores = np.array(DISTANCES) / 4
@@ -254,7 +256,7 @@ async def deal_gumbels(session: Session) -> np.ndarray:
         return signed(await open_share(channel, share), 64)
 
 
-def test_dealt_gumbels_are_sums_of_two():
+def test_dealt_gumbels_are_sums_of_two() -> None:
     samples = the_same_everywhere(run_parties(3, 1, deal_gumbels))
     for gap in (0, 1, 2, 4, 8):
         wins = selected((0, gap), samples)
@@ -263,7 +265,7 @@ def test_dealt_gumbels_are_sums_of_two():
     assert softmax_p_value(selected((0, 2), samples), (0, 2)) < ALPHA, "wider than one Gumbel"
 
 
-def test_bank_and_direct_samples_have_one_distribution():
+def test_bank_and_direct_samples_have_one_distribution() -> None:
     """What the bank hands out after much churn is as good as new."""
 
     async def program(session: Session) -> np.ndarray:

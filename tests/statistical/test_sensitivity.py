@@ -19,7 +19,7 @@ EPSILONS = [Fraction(1), Fraction(1, 3), Fraction(10**6 + 1, 10**9), Fraction(64
 SIZES = [(2, 2), (3, 2), (2, 2, 2)]
 
 
-def datasets(n_cells, largest):
+def datasets(n_cells: int, largest):
     """All tables of counts with entries up to ``largest``, one per row."""
     return np.array(list(product(range(largest + 1), repeat=n_cells)))
 
@@ -53,7 +53,7 @@ def distance_changes(sizes, largest):
     return seen | {tuple(-x for x in change) for change in seen}
 
 
-def of(tables, domain, full, clique):
+def of(tables, domain: Domain, full, clique):
     return np.stack([project(table, domain, full, clique) for table in tables])
 
 
@@ -66,14 +66,14 @@ def changes(request):
     return sizes, distance_changes(sizes, 2 if sizes == (2, 2) else 1)
 
 
-def test_a_record_changes_every_distance_by_one(changes):
+def test_a_record_changes_every_distance_by_one(changes) -> None:
     _, vectors = changes
     assert all(abs(x) == 1 for vector in vectors for x in vector)
     assert any(len(set(vector)) == 2 for vector in vectors), "also in different directions"
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS, ids=str)
-def test_score_sensitivity_and_range(changes, epsilon):
+def test_score_sensitivity_and_range(changes, epsilon) -> None:
     sizes, vectors = changes
     factors = multipliers(candidates_of(sizes)[2], epsilon, FRACTION_BITS)
     bound = 2**FRACTION_BITS * epsilon / 2
@@ -83,14 +83,14 @@ def test_score_sensitivity_and_range(changes, epsilon):
         assert max(moved) - min(moved) <= 2 * bound
 
 
-def test_the_bound_is_met_up_to_rounding(changes):
+def test_the_bound_is_met_up_to_rounding(changes) -> None:
     sizes, vectors = changes
     factors = multipliers(candidates_of(sizes)[2], Fraction(1), FRACTION_BITS)
     largest = max(abs(x) for v in vectors for x in scores(factors, v, [0] * len(v)))
     assert 2 ** (FRACTION_BITS - 1) - 1 <= largest <= 2 ** (FRACTION_BITS - 1)
 
 
-def test_negative_control_rounding_up_breaks_the_bound():
+def test_negative_control_rounding_up_breaks_the_bound() -> None:
     """With ceil in place of floor a score moves by more than 2^f eps / 2 for some epsilon."""
     epsilon = Fraction(1, 3)
     _, _, w = candidates_of((2, 2))
@@ -98,7 +98,7 @@ def test_negative_control_rounding_up_breaks_the_bound():
     assert max(factors) > 2**FRACTION_BITS * epsilon / 2
 
 
-def test_biases_and_models_cancel():
+def test_biases_and_models_cancel() -> None:
     factors = multipliers([1, 2], Fraction(1), FRACTION_BITS)
     for biases in ([0, 0], [5, -900], [2**40, 1]):
         before, after = scores(factors, [7, 9], biases), scores(factors, [8, 8], biases)

@@ -18,7 +18,7 @@ def seeded(*names):
     return Keystream(b"tests", repr(names).encode()).read
 
 
-def vectors_for(slots, ring_bits, seed=0):
+def vectors_for(slots, ring_bits: int, seed: int = 0):
     """Return random vectors: per member, per slot."""
     generator = np.random.default_rng(seed)
     top = (1 << ring_bits) - 1
@@ -43,14 +43,14 @@ class InMemory:
     random_bytes: object = None
     sent: list = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.server = Aggregator(self.parameters)
         self.members = {
             number: Contributor(self.parameters, number, self._source(number))
             for number in self.parameters.members
         }
 
-    def _source(self, number):
+    def _source(self, number: int):
         return self.random_bytes(number) if self.random_bytes else seeded(number)
 
     def there(self, step, numbers):

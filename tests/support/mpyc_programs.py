@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mpc.mpyc_engine.runtime import ShamirRuntime, StrictCodec, mpyc, start_runtime
+from mpc.session.session import Session
 from tests.support.shamir_program import job_program
 
 OBSERVER = 0
@@ -15,7 +16,7 @@ OBSERVER = 0
 class OpenedShares:
     """Records every set of shares from which this party recombines an opening of degree 2 t."""
 
-    def __init__(self, n_parties):
+    def __init__(self, n_parties: int) -> None:
         self.n_parties = n_parties
         self.seen = []
 
@@ -35,7 +36,7 @@ def _integers(values):
     return [int(getattr(v, "value", v)) for v in values]
 
 
-async def zero_test_program(session, argument):
+async def zero_test_program(session: Session, argument):
     """Run the three calls on party 1's secrets; return what the observer saw and its shares."""
     runtime, secint = start_runtime(session, 66)
     if argument["stock"]:
@@ -64,11 +65,11 @@ async def zero_test_program(session, argument):
     return {"order": order, "shares": shares, "opened": reports} if mine else None
 
 
-def _refuse(*_args, **_kwargs):
+def _refuse(*_args, **_kwargs) -> None:
     raise AssertionError("pickle was called")
 
 
-async def no_pickle_program(session, argument):
+async def no_pickle_program(session: Session, argument):
     """Run a whole job while pickle refuses to work in this process."""
     pickle.loads = pickle.dumps = pickle.load = pickle.dump = _refuse
     return await job_program(session, argument)
@@ -77,14 +78,14 @@ async def no_pickle_program(session, argument):
 class Payload:
     """An object whose unpickling creates a file."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self):
         return (Path.touch, (Path(self.path),))
 
 
-async def malicious_program(session, argument):
+async def malicious_program(session: Session, argument):
     """Party 2 sends a pickle wherever an array is due; say how the others end."""
     runtime, secint = start_runtime(session, 66)
     if session.pid == 2:

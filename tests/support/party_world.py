@@ -141,7 +141,7 @@ class ScriptedEngine:
     async def load(self, uploads: Mapping[str, Path]) -> None:
         self.calls.append(("load", [path.name for path in uploads.values()]))
 
-    async def select(self, label, candidates, model_counts, multipliers, biases) -> int:
+    async def select(self, label: str, candidates, model_counts, multipliers, biases) -> int:
         if self.error:
             raise self.error
         self.calls.append(("select", label, list(candidates), list(multipliers), list(biases)))

@@ -41,7 +41,7 @@ def setup(**changes):
 class Recorder:
     """An oracle that keeps what it was asked and answers with random numbers."""
 
-    def __init__(self, domain, seed=0):
+    def __init__(self, domain: Domain, seed: int = 0) -> None:
         self.domain, self.requests = domain, []
         self.generator = np.random.default_rng(seed)
 
@@ -61,7 +61,7 @@ def cost(request, noise):
     return len(request.cliques) * noise.measure_rho(request.sigma2)
 
 
-def test_requests_come_in_the_papers_order_with_the_papers_noise():
+def test_requests_come_in_the_papers_order_with_the_papers_noise() -> None:
     oracle = Recorder(TOY)
     result = drive(aim(setup(), PAIRS, EXACT, ProportionalFitter(1)), oracle)
     first, *others = oracle.requests
@@ -90,7 +90,7 @@ def test_requests_come_in_the_papers_order_with_the_papers_noise():
     slack=st.sampled_from([Fraction(0), Fraction(1, 10**9)]),
     seed=st.integers(0, 99),
 )
-def test_never_overspends_and_spends_all(rho, rounds, eta, slack, seed):
+def test_never_overspends_and_spends_all(rho, rounds, eta, slack, seed: int) -> None:
     noise = Noise(gumbel_eta=eta, measure_slack=slack)
     oracle = Recorder(TOY, seed)
     run = aim(setup(rho=rho, rounds=rounds), PAIRS, noise, ProportionalFitter(1))
@@ -105,7 +105,7 @@ def test_never_overspends_and_spends_all(rho, rounds, eta, slack, seed):
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 10])
-def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds):
+def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds) -> None:
     oracle = Recorder(TOY)
     result = drive(aim(setup(rounds=rounds), PAIRS, EXACT, UniformFitter()), oracle)
     sigma2 = (rounds + 3) / (2 * Fraction(9, 10) * RHO)
@@ -117,7 +117,7 @@ def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds):
         assert float(record.selection_epsilon) ** 2 == pytest.approx(float(8 * RHO / 10 / rounds))
 
 
-def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon():
+def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon() -> None:
     result = drive(aim(setup(), PAIRS, EXACT, UniformFitter()), Recorder(TOY))
     rounds = result.rounds
     assert len(rounds) >= 3
@@ -128,7 +128,7 @@ def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon():
     assert not rounds[-1].annealed
 
 
-def test_wider_noise_than_central_enters_bias_variance_and_anneal_test():
+def test_wider_noise_than_central_enters_bias_variance_and_anneal_test() -> None:
     wide = Noise(variance_factor=Fraction(4))
     plain, doubled = Recorder(TOY), Recorder(TOY)
     drive(aim(setup(rounds=1), PAIRS, EXACT, ProportionalFitter()), plain)
@@ -142,7 +142,7 @@ def test_wider_noise_than_central_enters_bias_variance_and_anneal_test():
     assert result.measurements[0].variance == pytest.approx(4 * float(plain.requests[0].sigma2))
 
 
-def test_variance_stays_where_the_noise_is_proved():
+def test_variance_stays_where_the_noise_is_proved() -> None:
     noise = Noise(measure_slack=Fraction(1, 10**12), sigma2_min=Fraction(16))
     oracle = Recorder(TOY)
     result = drive(aim(setup(rho=Fraction(5)), PAIRS, noise, UniformFitter()), oracle)
@@ -152,7 +152,7 @@ def test_variance_stays_where_the_noise_is_proved():
         noise.measure_rho(Fraction(15))
 
 
-def test_the_model_may_grow_with_the_budget_spent():
+def test_the_model_may_grow_with_the_budget_spent() -> None:
     domain = Domain(("a", "b", "c", "d"), (10, 10, 10, 10))
     workload = parse_workload("3way", domain)
     oracle = Recorder(domain)
@@ -166,14 +166,14 @@ def test_the_model_may_grow_with_the_budget_spent():
     assert len(selects[-1].candidates) == 14
 
 
-def test_a_model_that_may_not_grow_keeps_what_is_measured():
+def test_a_model_that_may_not_grow_keeps_what_is_measured() -> None:
     oracle = Recorder(TOY)
     drive(aim(setup(max_model_mb=1e-9, rounds=2), PAIRS, EXACT, UniformFitter()), oracle)
     assert oracle.requests[1].candidates == (("a",), ("b",), ("c",))
 
 
 @pytest.mark.parametrize("total", [1.0, 999.7, 1000.0, 5e6])
-def test_model_counts_are_valid_for_the_compute_parties(total):
+def test_model_counts_are_valid_for_the_compute_parties(total) -> None:
     oracle = Recorder(TOY)
     drive(aim(setup(rounds=5), PAIRS, EXACT, UniformFitter(total)), oracle)
     for request in oracle.requests:
@@ -186,7 +186,7 @@ def test_model_counts_are_valid_for_the_compute_parties(total):
                 assert counts.sum() <= 1000
 
 
-def test_attributes_outside_the_workload_are_never_asked_for():
+def test_attributes_outside_the_workload_are_never_asked_for() -> None:
     workload = Workload(TOY, (("a", "b"),))
     oracle = Recorder(TOY)
     drive(aim(setup(), workload, EXACT, UniformFitter()), oracle)
@@ -195,7 +195,7 @@ def test_attributes_outside_the_workload_are_never_asked_for():
 
 
 @pytest.mark.parametrize("domain", [Domain(("x",), (4,)), Domain(("x", "y"), (4, 1))])
-def test_tiny_domains_work(domain):
+def test_tiny_domains_work(domain: Domain) -> None:
     oracle = Recorder(domain)
     result = drive(
         aim(setup(), parse_workload("3way", domain), EXACT, ProportionalFitter()), oracle
@@ -204,7 +204,7 @@ def test_tiny_domains_work(domain):
 
 
 @pytest.mark.parametrize("answer", [-1, 6, None, "0", [0]])
-def test_a_selection_needs_an_index(answer):
+def test_a_selection_needs_an_index(answer) -> None:
     run = aim(setup(), PAIRS, EXACT, ProportionalFitter())
     oracle = Recorder(TOY)
     select = run.send(oracle.measure(next(run)))
@@ -223,7 +223,7 @@ def test_a_selection_needs_an_index(answer):
         [np.zeros(n, np.int64) for n in (2, 3)],
     ],
 )
-def test_a_measurement_needs_the_marginals_asked_for(answer):
+def test_a_measurement_needs_the_marginals_asked_for(answer) -> None:
     run = aim(setup(), PAIRS, EXACT, ProportionalFitter())
     next(run)
     with pytest.raises(MechanismError, match="not the int64"):
@@ -243,13 +243,13 @@ def test_a_measurement_needs_the_marginals_asked_for(answer):
         {"y_max": 0},
     ],
 )
-def test_settings_out_of_range_are_refused(changes):
+def test_settings_out_of_range_are_refused(changes) -> None:
     with pytest.raises(MechanismError):
         setup(**changes)
 
 
 @pytest.mark.parametrize("noise", [Noise(gumbel_eta=Fraction(1)), Noise(measure_slack=Fraction(1))])
-def test_a_budget_too_small_for_the_noise_is_refused_before_any_request(noise):
+def test_a_budget_too_small_for_the_noise_is_refused_before_any_request(noise) -> None:
     with pytest.raises(MechanismError, match="too small"):
         next(aim(setup(), PAIRS, noise, ProportionalFitter()))
 
@@ -259,7 +259,7 @@ def skewed_table():
     return generator.integers(0, 40, TOY.n_cells(TOY.attributes)) ** 2
 
 
-def test_without_noise_the_workload_is_recovered():
+def test_without_noise_the_workload_is_recovered() -> None:
     counts = skewed_table()
     oracle = PlaintextOracle(TOY, {TOY.attributes: counts}, NoNoise(), 20)
     bound = int(counts.sum())
@@ -287,7 +287,7 @@ def digest_of_a_run():
     return "\n".join(parts)
 
 
-def test_equal_answers_give_equal_runs_whatever_the_hash_seed():
+def test_equal_answers_give_equal_runs_whatever_the_hash_seed() -> None:
     here = Path(__file__).parent
     outputs = []
     for hash_seed in ("1", "2"):

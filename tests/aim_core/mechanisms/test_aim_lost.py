@@ -24,7 +24,7 @@ NOISE = Noise(gumbel_eta=Fraction(1, 10**6))
 class Flaky:
     """Answers at random, but loses the requests at given places."""
 
-    def __init__(self, lost=()):
+    def __init__(self, lost=()) -> None:
         self.lost, self.requests = set(lost), []
         self.generator = np.random.default_rng(5)
 
@@ -58,7 +58,7 @@ def cost(request):
 
 
 @given(lost=st.sets(st.integers(1, 60), max_size=20), rounds=st.sampled_from([None, 1, 4, 30]))
-def test_lost_requests_are_paid_and_never_overspend(lost, rounds):
+def test_lost_requests_are_paid_and_never_overspend(lost, rounds) -> None:
     result, requests = run(lost, rounds=rounds)
     assert sum(map(cost, requests)) == result.rho_spent <= RHO
     ids = [(type(r), r.round, r.attempt) for r in requests]
@@ -72,12 +72,12 @@ def test_lost_requests_are_paid_and_never_overspend(lost, rounds):
     assert len(result.measurements) == 3 + len(result.rounds)
 
 
-def test_nothing_changes_where_nothing_is_lost():
+def test_nothing_changes_where_nothing_is_lost() -> None:
     _, plain = run(rounds=4)
     assert all(request.attempt == 1 for request in plain)
 
 
-def test_a_lost_selection_is_made_again_with_the_same_noise():
+def test_a_lost_selection_is_made_again_with_the_same_noise() -> None:
     _, requests = run({1}, rounds=6)
     first, again = requests[1:3]
     assert (again.round, again.attempt) == (1, 2)
@@ -87,14 +87,14 @@ def test_a_lost_selection_is_made_again_with_the_same_noise():
     assert requests[3].attempt == 1
 
 
-def test_a_lost_measurement_is_made_again_for_the_same_clique():
+def test_a_lost_measurement_is_made_again_for_the_same_clique() -> None:
     _, requests = run({2}, rounds=6)
     first, again = requests[2:4]
     assert isinstance(again, Measure)
     assert (again.cliques, again.sigma2, again.attempt) == (first.cliques, first.sigma2, 2)
 
 
-def test_a_lost_last_measurement_ends_the_run_with_what_there_is():
+def test_a_lost_last_measurement_ends_the_run_with_what_there_is() -> None:
     _, whole = run(rounds=4)
     result, requests = run({len(whole) - 1}, rounds=4)
     assert len(requests) == len(whole)
@@ -102,6 +102,6 @@ def test_a_lost_last_measurement_ends_the_run_with_what_there_is():
     assert result.rho_spent <= RHO
 
 
-def test_losing_everything_is_said():
+def test_losing_everything_is_said() -> None:
     with pytest.raises(BudgetExceeded, match="lost"):
         run(range(10**4), rounds=1)

@@ -39,7 +39,7 @@ def setup(variant, **changes):
 class World:
     """Answers a server: choices as scripted, sums that are all 10 but for the noise's place."""
 
-    def __init__(self, choose=lambda request, holder: range(request.n_steps), closed=()):
+    def __init__(self, choose=lambda request, holder: range(request.n_steps), closed=()) -> None:
         self.choose, self.closed, self.requests = choose, closed, []
 
     def run(self, settings, workload=PAIRS, noise=EXACT, fitter=None):
@@ -79,7 +79,7 @@ class World:
         (Variant.PRIVATE, 5, 12.3, None),
     ],
 )
-def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma, step):
+def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma, step) -> None:
     rho = rho_from_epsilon_delta(Fraction(epsilon), DELTA)
     if epsilon == 1:
         assert float(rho) == pytest.approx(0.03056, abs=5e-6)
@@ -99,7 +99,7 @@ def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma
         (Variant.ONEWAY, 5 * 3, Fraction(1)),
     ],
 )
-def test_schedules_by_hand(variant, n_measured, alpha):
+def test_schedules_by_hand(variant, n_measured, alpha: float) -> None:
     settings = setup(variant, rounds=5, local_steps=2)
     found = schedule(settings, 3, EXACT)
     assert found.n_measured == n_measured
@@ -138,7 +138,7 @@ def test_a_plan_says_what_each_round_measures(
 
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("steps", [1, 2])
-def test_a_run_spends_its_schedule_and_no_more(variant, steps):
+def test_a_run_spends_its_schedule_and_no_more(variant, steps) -> None:
     settings = setup(variant, local_steps=steps)
     world = World()
     result = world.run(settings)
@@ -158,7 +158,7 @@ def test_a_run_spends_its_schedule_and_no_more(variant, steps):
             assert n_chosen <= settings.local_steps
 
 
-def test_requests_by_variant():
+def test_requests_by_variant() -> None:
     ways = {}
     for variant in Variant:
         world = World()
@@ -180,7 +180,7 @@ def test_requests_by_variant():
     assert [len(sizes) for sizes in ways[Variant.RANDOM]] == [3, 1, 1, 1]
 
 
-def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them():
+def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them() -> None:
     some = Participation(20, Fraction(1, 4), 5)
     world = World(lambda request, holder: [holder % len(request.candidates)])
     world.run(setup(Variant.NAIVE, participation=some))
@@ -192,8 +192,8 @@ def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them()
             assert slot.holders == chose
 
 
-def test_random_cliques_are_a_public_draw():
-    def cliques(seed):
+def test_random_cliques_are_a_public_draw() -> None:
+    def cliques(seed: int):
         world = World()
         world.run(setup(Variant.RANDOM, rounds=12, seed=seed))
         return [request.slots[0].clique for request in world.of(Collect)[1:]]
@@ -203,9 +203,9 @@ def test_random_cliques_are_a_public_draw():
     assert len(set(cliques(1))) > 2
 
 
-def test_groups_are_brought_to_one_population():
+def test_groups_are_brought_to_one_population() -> None:
     class Keeping(ProportionalFitter):
-        def fit(self, domain, measurements, warm_start):
+        def fit(self, domain: Domain, measurements, warm_start):
             self.seen = measurements
             return UniformFitter().fit(domain, measurements, warm_start)
 
@@ -219,7 +219,7 @@ def test_groups_are_brought_to_one_population():
     assert all(60 <= total <= 140 for total in totals.values())
 
 
-def test_slots_that_stayed_closed_are_charged_and_left_out():
+def test_slots_that_stayed_closed_are_charged_and_left_out() -> None:
     world = World(closed={("a",)})
     result = world.run(setup(Variant.NAIVE))
     assert result.rho_spent == World().run(setup(Variant.NAIVE)).rho_spent
@@ -230,7 +230,7 @@ def test_slots_that_stayed_closed_are_charged_and_left_out():
     assert np.array_equal(world.of(Choose)[0].oneways["a",], np.full(2, 2 ** (PROPORTION_BITS - 1)))
 
 
-def test_the_model_never_outgrows_its_limit():
+def test_the_model_never_outgrows_its_limit() -> None:
     domain = Domain(("a", "b", "c", "d"), (20, 20, 20, 20))
     workload = parse_workload("3way", domain)
     world = World(lambda request, holder: [len(request.candidates) - 1 - holder])
@@ -243,7 +243,7 @@ def test_the_model_never_outgrows_its_limit():
     assert len(world.of(Choose)[0].candidates) == 14
 
 
-def test_shares_are_whole_and_add_up():
+def test_shares_are_whole_and_add_up() -> None:
     for values in ([0.0, 0.0, 0.0], [-5.0, 1.0, 3.0], [1e-9, 1e9, 1.0], np.arange(1000.0)):
         shares = to_proportions(np.asarray(values))
         assert shares.sum() == 2**PROPORTION_BITS
@@ -255,7 +255,7 @@ def test_shares_are_whole_and_add_up():
     "answer",
     [{0: (0,), 9: (0,)}, {0: (0, 1)}, {0: (99,)}, {0: (-1,)}, [], {0: ()}],
 )
-def test_choices_that_do_not_fit_are_refused(answer):
+def test_choices_that_do_not_fit_are_refused(answer) -> None:
     world = World()
     world.answer = lambda request: (
         answer if isinstance(request, Choose) else World.answer(world, request)
@@ -264,7 +264,7 @@ def test_choices_that_do_not_fit_are_refused(answer):
         world.run(setup(Variant.NAIVE))
 
 
-def test_sums_that_do_not_fit_are_refused():
+def test_sums_that_do_not_fit_are_refused() -> None:
     for wrong in ([], [None], {0: (0,)}):
         world = World()
         world.answer = lambda request, wrong=wrong: wrong
@@ -272,7 +272,7 @@ def test_sums_that_do_not_fit_are_refused():
             world.run(setup(Variant.ONEWAY))
 
 
-def test_settings_that_cannot_be_are_refused():
+def test_settings_that_cannot_be_are_refused() -> None:
     for changes in ({"rho": Fraction(0)}, {"rounds": 0}, {"local_steps": 0}, {"max_model_mb": 0}):
         with pytest.raises(MechanismError):
             setup(Variant.NAIVE, **changes)
@@ -280,5 +280,5 @@ def test_settings_that_cannot_be_are_refused():
         schedule(setup(Variant.NAIVE), 3, Noise(gumbel_eta=Fraction(1)))
 
 
-def test_only_the_oracle_is_not_private():
+def test_only_the_oracle_is_not_private() -> None:
     assert [variant for variant in Variant if not variant.is_private] == [Variant.ORACLE]

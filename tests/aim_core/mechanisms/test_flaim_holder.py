@@ -33,11 +33,11 @@ def question(**changes):
     return Question(**{**defaults, **changes})
 
 
-def holder(rows, domain=SMALL):
+def holder(rows, domain: Domain = SMALL):
     return FlaimHolder(domain, np.asarray(rows))
 
 
-def test_scores_by_hand():
+def test_scores_by_hand() -> None:
     # 4 rows: a = 0, 0, 0, 1 and ab = 00, 00, 01, 11
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
     # |(3, 1) - 4 (1/2, 1/2)| = 2; |(2, 1, 0, 1) - (1, 1, 1, 1)| = 2, in counts
@@ -49,7 +49,7 @@ def test_scores_by_hand():
     assert four.scores(question(biases=(1, 3)), BITS) == [2**16 / 4, -(2**16) / 2]
 
 
-def test_the_private_correction_by_hand():
+def test_the_private_correction_by_hand() -> None:
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
     oneways = {
         ("a",): to_proportions(np.array([1.0, 1.0])),
@@ -65,7 +65,7 @@ def test_the_private_correction_by_hand():
     assert four.scores(uneven, BITS) == [0, 2**16 / 4 * (2 - 1)]
 
 
-def test_the_oracle_correction_by_hand():
+def test_the_oracle_correction_by_hand() -> None:
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
     truths = {("a",): to_proportions(np.array([3.0, 1.0])), ("a", "b"): to_proportions(np.ones(4))}
     asked = question(truths=truths)
@@ -73,7 +73,7 @@ def test_the_oracle_correction_by_hand():
     assert four.scores(asked, BITS) == [2**16 / 8 * 2, 0]
 
 
-def test_sparse_distances_are_the_dense_ones():
+def test_sparse_distances_are_the_dense_ones() -> None:
     generator = np.random.default_rng(1)
     rows = np.stack([generator.integers(0, size, 50) for size in TOY.sizes], axis=1)
     some = holder(rows, TOY)
@@ -83,7 +83,7 @@ def test_sparse_distances_are_the_dense_ones():
         assert some.distance(clique, reference) == dense
 
 
-def neighbours(domain, n_rows):
+def neighbours(domain: Domain, n_rows: int):
     """Yield tables, and each with one row taken out."""
     cells = list(itertools.product(*(range(size) for size in domain.sizes)))
     for rows in itertools.combinations_with_replacement(cells, n_rows):
@@ -92,7 +92,7 @@ def neighbours(domain, n_rows):
 
 
 @pytest.mark.parametrize("tau", [None, "oneways", "truths"])
-def test_a_record_moves_scores_by_the_sensitivity_at_most(tau):
+def test_a_record_moves_scores_by_the_sensitivity_at_most(tau) -> None:
     """n_k stays, as the neighbouring relation says; the largest change found is the bound."""
     generator = np.random.default_rng(2)
     largest = 0
@@ -118,7 +118,7 @@ def test_a_record_moves_scores_by_the_sensitivity_at_most(tau):
     assert largest > bound * 9 / 10
 
 
-def test_without_doubling_the_sensitivity_the_bound_would_be_broken():
+def test_without_doubling_the_sensitivity_the_bound_would_be_broken() -> None:
     """The negative control: with tau, the undoubled multipliers let scores move by more."""
     full = multipliers((2,), Fraction(1), BITS)[0]
     reference, oneway = to_proportions(np.array([1.0, 0.0])), to_proportions(np.array([0.0, 1.0]))
@@ -131,7 +131,7 @@ def test_without_doubling_the_sensitivity_the_bound_would_be_broken():
     assert abs(moved[0] - moved[1]) / UNIT == 2 * Fraction(2**BITS, 2)
 
 
-def test_recounting_n_k_would_double_the_sensitivity():
+def test_recounting_n_k_would_double_the_sensitivity() -> None:
     """Why the neighbouring relation keeps n_k: dividing by a changed n_k moves everything."""
     reference = to_proportions(np.array([1.0, 0.0]))
     far = holder([[1, 0], [1, 0]]).distance(("a",), reference)
@@ -142,7 +142,7 @@ def test_recounting_n_k_would_double_the_sensitivity():
 class Fixed(FlaimHolder):
     """A holder whose n_k is what it enrolled with."""
 
-    def __init__(self, domain, rows, n_records):
+    def __init__(self, domain: Domain, rows, n_records: int) -> None:
         super().__init__(domain, np.asarray(rows).reshape(-1, len(domain)))
         self._n_records = n_records
 
@@ -151,7 +151,7 @@ class Fixed(FlaimHolder):
         return self._n_records
 
 
-def test_choices_follow_the_exponential_mechanism():
+def test_choices_follow_the_exponential_mechanism() -> None:
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
     asked = question()
     noise = SeededNoise(3)
@@ -162,14 +162,14 @@ def test_choices_follow_the_exponential_mechanism():
     assert abs(counts[1] / n - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def test_steps_choose_different_candidates_best_first():
+def test_steps_choose_different_candidates_best_first() -> None:
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
     assert four.choose(question(n_steps=2), NoNoise(), BITS) == (1, 0)
     with pytest.raises(MechanismError):
         four.choose(question(n_steps=3), NoNoise(), BITS)
 
 
-def test_model_references_are_normalised():
+def test_model_references_are_normalised() -> None:
     class Model:
         def marginals(self, cliques):
             return [np.array([30.0, 10.0]) for _ in cliques]
@@ -177,7 +177,7 @@ def test_model_references_are_normalised():
     assert model_references(Model(), [("a",)])[0].tolist() == [3 * 2**30, 2**30]
 
 
-def test_a_holder_needs_rows_and_shows_none():
+def test_a_holder_needs_rows_and_shows_none() -> None:
     with pytest.raises(TableError):
         holder(np.zeros((0, 2), int))
     assert repr(holder([[0, 1]])) == "FlaimHolder()"

@@ -17,7 +17,7 @@ COUNTS = np.arange(12, dtype=np.int64)
 ONEWAYS = (("a",), ("b",), ("c",))
 
 
-def oracle(sampler, fraction_bits=20):
+def oracle(sampler, fraction_bits: int = 20):
     return PlaintextOracle(TOY, {TOY.attributes: COUNTS}, sampler, fraction_bits)
 
 
@@ -34,13 +34,13 @@ def select(candidates, distances, *, weights=None, biases=None, epsilon=Fraction
     )
 
 
-def test_scripted_noise_decides_exactly_and_ties_go_to_the_lowest_index():
+def test_scripted_noise_decides_exactly_and_ties_go_to_the_lowest_index() -> None:
     assert oracle(NoNoise()).select(select(ONEWAYS, [3, 9, 9])) == 1
     assert oracle(NoNoise()).select(select(ONEWAYS, [3, 9, 9], biases=(0, 7, 0))) == 2
     assert oracle(NoNoise()).select(select(ONEWAYS, [5, 4, 4], weights=(1, 1, 2))) == 2
 
     class Push(NoNoise):
-        def gumbel(self, n, fraction_bits):
+        def gumbel(self, n: int, fraction_bits: int):
             return np.array([0, 0, 2**19], dtype=np.int64)
 
     # A multiplier is 2**19 here, so this noise is worth exactly one count.
@@ -48,14 +48,14 @@ def test_scripted_noise_decides_exactly_and_ties_go_to_the_lowest_index():
     assert oracle(Push()).select(select(ONEWAYS, [3, 9, 9])) == 2
 
 
-def test_scores_beyond_64_bits_do_not_wrap():
+def test_scores_beyond_64_bits_do_not_wrap() -> None:
     huge = select(ONEWAYS, [10**9, 10**9 + 1, 5], epsilon=Fraction(50))
     assert oracle(NoNoise(), fraction_bits=48).select(huge) == 1
 
 
-def test_measurements_are_exact_counts_plus_the_noise():
+def test_measurements_are_exact_counts_plus_the_noise() -> None:
     class Fixed(NoNoise):
-        def gaussian(self, n, sigma2):
+        def gaussian(self, n: int, sigma2: Fraction):
             return np.full(n, int(sigma2), dtype=np.int64)
 
     answer = oracle(Fixed()).measure(Measure(0, ONEWAYS, Fraction(7), Fraction(1)))
@@ -81,15 +81,15 @@ def selection_p_value(claimed_epsilon):
     return stats.chisquare(drawn, 6000 * expected / expected.sum()).pvalue
 
 
-def test_selections_follow_the_exponential_mechanism():
+def test_selections_follow_the_exponential_mechanism() -> None:
     assert selection_p_value(1.0) > 1e-4
 
 
-def test_the_same_test_rejects_an_epsilon_30_percent_off():
+def test_the_same_test_rejects_an_epsilon_30_percent_off() -> None:
     assert selection_p_value(1.3) < 1e-6
 
 
-def test_unknown_cliques_and_wrong_shapes_are_refused():
+def test_unknown_cliques_and_wrong_shapes_are_refused() -> None:
     partial = PlaintextOracle(TOY, {("a", "b"): np.ones(6, np.int64)}, NoNoise(), 20)
     with pytest.raises(WorkloadError):
         partial.measure(Measure(0, (("c",),), Fraction(1), Fraction(1)))
@@ -99,5 +99,5 @@ def test_unknown_cliques_and_wrong_shapes_are_refused():
         oracle(NoNoise()).select(swapped)
 
 
-def test_the_oracle_shows_no_counts():
+def test_the_oracle_shows_no_counts() -> None:
     assert repr(oracle(NoNoise())) == "PlaintextOracle(1 marginals)"

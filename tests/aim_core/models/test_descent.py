@@ -18,7 +18,13 @@ MEASURED = [("a",), ("b",), ("f",), ("a", "b"), ("b", "c", "d"), ("c", "d", "e")
 MEASURED += [("b", "c"), ("a", "b")]
 
 
-def noisy_measurements(domain=DOMAIN, cliques=MEASURED, seed=0, n_records=1000, sigmas=(1, 3, 10)):
+def noisy_measurements(
+    domain: Domain = DOMAIN,
+    cliques=MEASURED,
+    seed: int = 0,
+    n_records: int = 1000,
+    sigmas=(1, 3, 10),
+):
     generator = np.random.default_rng(seed)
     joint = generator.dirichlet(np.full(domain.n_cells(domain.attributes), 0.3)) * n_records
     joint = joint.reshape(domain.sizes)
@@ -37,7 +43,7 @@ def loss_of(model, measurements):
     return sum(0.5 * ((answer - m.values) ** 2).sum() / m.variance for answer, m in pairs)
 
 
-def test_total_is_weighted_by_inverse_variance():
+def test_total_is_weighted_by_inverse_variance() -> None:
     measurements = [
         Measurement(("a",), np.array([60, 40]), 4.0),
         Measurement(("b",), np.array([30, 30, 50]), 16.0),
@@ -53,7 +59,7 @@ def test_total_is_weighted_by_inverse_variance():
     st.lists(st.sets(st.sampled_from("abcdef"), min_size=1, max_size=4), min_size=1, max_size=6),
     st.integers(0, 2**32),
 )
-def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed):
+def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed: int) -> None:
     names = sorted({DOMAIN.canonical(clique) for clique in cliques})
     generator = np.random.default_rng(seed)
     potentials = {name: generator.normal(0, 2, DOMAIN.n_cells(name)) for name in names}
@@ -66,13 +72,13 @@ def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed):
         np.testing.assert_allclose(marginal.ravel(), other, rtol=1e-9)
 
 
-def test_network_tells_when_all_mass_is_gone():
+def test_network_tells_when_all_mass_is_gone() -> None:
     tables = [np.array([1.0, 0.0]), np.array([[0.0], [1.0]])]
     network = FactorNetwork((2, 1), [(0,), (0, 1)], (0, 1))
     assert not network.beliefs(tables, 1.0, [np.empty(2), np.empty((2, 1))])
 
 
-def test_gradient_is_that_of_the_loss():
+def test_gradient_is_that_of_the_loss() -> None:
     objective = Objective(DOMAIN, noisy_measurements())
     generator = np.random.default_rng(1)
     # On marginals that agree with each other, where nested cliques may be read off any leaf.
@@ -96,7 +102,7 @@ def loss_constant():
     return -0.5 * spread_of_both / (first.variance + second.variance)
 
 
-def test_reaches_the_constrained_least_squares_optimum():
+def test_reaches_the_constrained_least_squares_optimum() -> None:
     # With one measured clique and its margins the model is free, so the optimum is a projection
     # onto the simplex, which a general solver finds too.
     measurements = noisy_measurements(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
@@ -115,7 +121,7 @@ def test_reaches_the_constrained_least_squares_optimum():
     assert loss(model.marginals([("a", "c")])[0]) == pytest.approx(best.fun, rel=1e-3)
 
 
-def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum():
+def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum() -> None:
     measurements = noisy_measurements()
     descent = Descent(DOMAIN, measurements, estimate_total(measurements), {})
     losses = [descent.loss]
@@ -127,7 +133,7 @@ def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum():
     assert stopped - (losses[-1] - loss_constant()) < 5e-3 * losses[-1]
 
 
-def test_exact_marginals_are_recovered():
+def test_exact_marginals_are_recovered() -> None:
     measurements = noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-3,))
     exact = [m.values for m in noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-9,))]
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
@@ -135,7 +141,7 @@ def test_exact_marginals_are_recovered():
         np.testing.assert_allclose(fitted, truth, atol=1.0)
 
 
-def test_warm_start_keeps_the_distribution_on_a_new_structure():
+def test_warm_start_keeps_the_distribution_on_a_new_structure() -> None:
     before = noisy_measurements(cliques=MEASURED[:5])
     model = MirrorDescent(200).fit(DOMAIN, before, None)
     after = [*before, *noisy_measurements(cliques=[("a", "f"), ("a", "c", "e")], seed=0)]
@@ -149,7 +155,7 @@ def test_warm_start_keeps_the_distribution_on_a_new_structure():
     assert warm.loss < 0.5 * cold.loss
 
 
-def test_contradictory_measurements_do_not_make_potentials_drift_apart():
+def test_contradictory_measurements_do_not_make_potentials_drift_apart() -> None:
     # (a, b) and (a, c) disagree about a: the gradient never vanishes, it only balances.
     measurements = [
         Measurement(("a", "b"), np.array([900, 0, 0, 100, 0, 0]), 1.0),
@@ -167,7 +173,7 @@ def test_contradictory_measurements_do_not_make_potentials_drift_apart():
     assert np.abs(by_a).max() < 20.0
 
 
-def test_a_cell_that_lost_its_mass_comes_back():
+def test_a_cell_that_lost_its_mass_comes_back() -> None:
     empty = [Measurement(("a", "b"), np.array([50, -40, 50, 50, 50, 50]), 100.0)]
     first = MirrorDescent().fit(DOMAIN, empty, None)
     assert first.marginals([("a", "b")])[0][1] < 1e-3
@@ -176,12 +182,12 @@ def test_a_cell_that_lost_its_mass_comes_back():
     assert second.marginals([("a", "b")])[0][1] == pytest.approx(59.0, abs=4.0)
 
 
-def test_no_measurement_gives_the_uniform_model():
+def test_no_measurement_gives_the_uniform_model() -> None:
     model = MirrorDescent().fit(DOMAIN, [], None)
     np.testing.assert_allclose(model.marginals([("a", "b")])[0], np.full(6, 1 / 6))
 
 
-def test_two_fits_are_identical():
+def test_two_fits_are_identical() -> None:
     models = [MirrorDescent(150).fit(DOMAIN, noisy_measurements(), None) for _ in range(2)]
     for clique in MEASURED:
         left, right = (model.marginals([clique])[0] for model in models)
@@ -198,15 +204,15 @@ def test_two_fits_are_identical():
         (Measurement(("b", "a"), np.zeros(6), 1.0), "column order"),
     ],
 )
-def test_measurements_that_do_not_fit_are_refused(measurement, text):
+def test_measurements_that_do_not_fit_are_refused(measurement, text: str) -> None:
     with pytest.raises(MechanismError, match=text):
         MirrorDescent().fit(DOMAIN, [measurement], None)
 
 
-def test_unknown_attributes_are_refused():
+def test_unknown_attributes_are_refused() -> None:
     with pytest.raises(WorkloadError, match="zz"):
         MirrorDescent().fit(DOMAIN, [Measurement(("zz",), np.zeros(3), 1.0)], None)
 
 
-def test_spread_of_a_scalar():
+def test_spread_of_a_scalar() -> None:
     assert spread(np.array(3.0), (), (0, 2)).shape == (1, 1)

@@ -27,7 +27,7 @@ cliques = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4).map(sorted).
 
 
 @given(cliques)
-def test_tree_holds_every_clique_and_has_the_running_intersection_property(measured):
+def test_tree_holds_every_clique_and_has_the_running_intersection_property(measured) -> None:
     masks = [mask_of(DOMAIN.positions(clique)) for clique in measured]
     tree = build_tree(SIZES, masks)
     for mask in [*masks, *(1 << position for position in range(len(SIZES)))]:
@@ -45,7 +45,7 @@ def test_tree_holds_every_clique_and_has_the_running_intersection_property(measu
 
 
 @given(cliques)
-def test_edges_come_parents_first(measured):
+def test_edges_come_parents_first(measured) -> None:
     tree = build_tree(SIZES, [mask_of(DOMAIN.positions(clique)) for clique in measured])
     children = {edge.child for edge in tree.edges}
     reached = set(range(len(tree.cliques))) - children
@@ -54,7 +54,7 @@ def test_edges_come_parents_first(measured):
         reached.add(edge.child)
 
 
-def test_cells_of_known_trees():
+def test_cells_of_known_trees() -> None:
     assert model_cells(DOMAIN, []) == sum(SIZES)
     assert model_cells(DOMAIN, [("a", "b")]) == 6 + sum(SIZES[2:])
     # The cycle a-b-c-d needs one chord; over b, d it costs 2 * 3 * 2 + 3 * 4 * 2 cells.
@@ -64,25 +64,25 @@ def test_cells_of_known_trees():
 
 
 @given(cliques, cliques)
-def test_hypothetical_cells_are_model_cells_with_the_candidate(measured, candidates):
+def test_hypothetical_cells_are_model_cells_with_the_candidate(measured, candidates) -> None:
     expected = [model_cells(DOMAIN, [*measured, candidate]) for candidate in candidates]
     assert hypothetical_cells(DOMAIN, measured, candidates) == expected
 
 
-def test_unknown_attribute_is_refused():
+def test_unknown_attribute_is_refused() -> None:
     with pytest.raises(WorkloadError, match="nope"):
         hypothetical_cells(DOMAIN, [], [("nope",)])
 
 
-def test_masks_and_positions_are_inverse():
+def test_masks_and_positions_are_inverse() -> None:
     assert positions_of(mask_of((0, 3, 70))) == (0, 3, 70)
 
 
-def test_maximal_masks_drop_subsets_and_doubles():
+def test_maximal_masks_drop_subsets_and_doubles() -> None:
     assert maximal_masks([0b1, 0b11, 0b110, 0b11, 0]) == [0b11, 0b110]
 
 
-def test_trees_do_not_depend_on_the_hash_seed():
+def test_trees_do_not_depend_on_the_hash_seed() -> None:
     script = (
         "from aim_core.models.junction_tree import build_tree;"
         "print(build_tree((2,) * 12, [3 << i for i in range(11)] + [1 << 11 | 1]))"
@@ -95,7 +95,7 @@ def test_trees_do_not_depend_on_the_hash_seed():
     assert len(outputs) == 1
 
 
-def test_five_hundred_candidates_over_fifty_attributes_are_sized_in_time():
+def test_five_hundred_candidates_over_fifty_attributes_are_sized_in_time() -> None:
     names = tuple(f"x{i:02}" for i in range(50))
     domain = Domain(names, tuple(2 + i % 9 for i in range(50)))
     generator = np.random.default_rng(0)

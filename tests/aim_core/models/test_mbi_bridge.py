@@ -51,7 +51,7 @@ def reference():
     return MbiFitter(n_iterations=10_000).fit(DOMAIN, noisy_measurements(), None)
 
 
-def test_the_numpy_estimator_never_loads_jax():
+def test_the_numpy_estimator_never_loads_jax() -> None:
     script = (
         "import sys, numpy as np;"
         "from aim_core.domain import Domain;"
@@ -64,42 +64,42 @@ def test_the_numpy_estimator_never_loads_jax():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_agrees_with_mbi_on_mixed_sigmas(reference):
+def test_agrees_with_mbi_on_mixed_sigmas(reference) -> None:
     model = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
     assert isinstance(model, TreeModel)
     assert model.total == pytest.approx(reference.total)
     assert largest_difference(model, reference) < 0.5  # of 2000 records, at sigmas of 2 to 15
 
 
-def test_the_weights_of_mixed_sigmas_matter(reference):
+def test_the_weights_of_mixed_sigmas_matter(reference) -> None:
     equal = [Measurement(m.clique, m.values, 36.0) for m in noisy_measurements()]
     model = make_fitter("numpy").fit(DOMAIN, equal, None)
     assert largest_difference(model, reference) > 4.0
 
 
-def test_totals_are_those_of_mbi(mbi):
+def test_totals_are_those_of_mbi(mbi) -> None:
     expected = mbi.estimation.minimum_variance_unbiased_total(mbi_measurements(mbi))
     assert estimate_total(noisy_measurements()) == pytest.approx(expected)
 
 
-def test_mbi_takes_a_warm_start_from_either_side(reference):
+def test_mbi_takes_a_warm_start_from_either_side(reference) -> None:
     ours = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
     for start in (ours, reference):
         model = MbiFitter(n_iterations=50).fit(DOMAIN, noisy_measurements(), start)
         assert largest_difference(model, reference) < 0.5
 
 
-def test_any_mbi_estimator_swaps_in(mbi, reference):
+def test_any_mbi_estimator_swaps_in(mbi, reference) -> None:
     model = MbiFitter(mbi.estimation.LBFGS(), 200).fit(DOMAIN, noisy_measurements(), None)
     assert largest_difference(model, reference) < 3.0  # it stops earlier
 
 
-def test_mbi_without_measurements_gives_the_uniform_model():
+def test_mbi_without_measurements_gives_the_uniform_model() -> None:
     model = make_fitter("mbi").fit(DOMAIN, [], None)
     np.testing.assert_allclose(model.marginals([("a",)])[0], [0.5, 0.5])
 
 
-def test_ours_serves_users_of_mbi(mbi, reference):
+def test_ours_serves_users_of_mbi(mbi, reference) -> None:
     estimator = NumpyMirrorDescent()
     assert isinstance(estimator, mbi.Estimator)
     domain = mbi.Domain(DOMAIN.attributes, DOMAIN.sizes)
@@ -117,7 +117,7 @@ def test_ours_serves_users_of_mbi(mbi, reference):
         np.testing.assert_allclose(np.asarray(model.marginals[clique].datavector()), table)
 
 
-def test_ours_and_mbi_start_from_each_other(mbi):
+def test_ours_and_mbi_start_from_each_other(mbi) -> None:
     domain = mbi.Domain(DOMAIN.attributes, DOMAIN.sizes)
     measurements = mbi_measurements(mbi)
     ours = NumpyMirrorDescent().estimate(domain, measurements)
@@ -130,7 +130,7 @@ def test_ours_and_mbi_start_from_each_other(mbi):
         np.testing.assert_allclose(values, ours.project(("b", "c", "d")).values, atol=0.5)
 
 
-def test_ours_draws_mbi_datasets(mbi):
+def test_ours_draws_mbi_datasets(mbi) -> None:
     domain = mbi.Domain(DOMAIN.attributes, DOMAIN.sizes)
     model = NumpyMirrorDescent().estimate(domain, mbi_measurements(mbi))
     data = model.synthetic_data(5000, np.random.default_rng(1))
@@ -141,7 +141,7 @@ def test_ours_draws_mbi_datasets(mbi):
     assert model.synthetic_data().records == int(model.total)
 
 
-def test_cliques_of_mbi_come_in_any_order(mbi):
+def test_cliques_of_mbi_come_in_any_order(mbi) -> None:
     domain = mbi.Domain(("a", "b"), (2, 3))
     table = np.arange(1.0, 7.0).reshape(2, 3)
     measured = mbi.LinearMeasurement(table.T.ravel(), ("b", "a"), 0.1)
@@ -149,7 +149,7 @@ def test_cliques_of_mbi_come_in_any_order(mbi):
     np.testing.assert_allclose(model.project(("a", "b")).values, table, atol=0.01)
 
 
-def test_refuses_what_it_cannot_do(mbi):
+def test_refuses_what_it_cannot_do(mbi) -> None:
     domain = mbi.Domain(("a",), (2,))
     sliced = mbi.LinearMeasurement(np.ones(1), ("a",), 1.0, mbi.SlicedQuery(1))
     plain = mbi.LinearMeasurement(np.ones(2), ("a",), 1.0)
@@ -165,6 +165,6 @@ def test_refuses_what_it_cannot_do(mbi):
         NumpyMirrorDescent().estimate(domain, [plain], warm_start=object())
 
 
-def test_unknown_names_are_refused():
+def test_unknown_names_are_refused() -> None:
     with pytest.raises(MechanismError, match="'numpy' or 'mbi'"):
         make_fitter("pgm")

@@ -1,5 +1,7 @@
 """Saved models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def model():
     return calibrate(DOMAIN, potentials, 123.5)
 
 
-def test_a_model_comes_back_as_it_was(tmp_path):
+def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     save_model(path, model())
     again = load_model(path)
@@ -27,13 +29,13 @@ def test_a_model_comes_back_as_it_was(tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_a_model_without_attributes_measured(tmp_path):
+def test_a_model_without_attributes_measured(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     save_model(path, calibrate(DOMAIN, {}, 7.0))
     assert load_model(path).marginals([("a",)])[0].tolist() == [3.5, 3.5]
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     path.write_bytes(b"not a model")
     with pytest.raises(MechanismError, match="not a saved model"):

@@ -16,7 +16,7 @@ EVERY_CLIQUE = [c for n in range(7) for c in itertools.combinations(DOMAIN.attri
 cliques = st.lists(st.sampled_from(EVERY_CLIQUE[1:42]), max_size=7, unique=True)
 
 
-def random_potentials(measured, seed, scale=2.0):
+def random_potentials(measured, seed: int, scale=2.0):
     generator = np.random.default_rng(seed)
     return {c: generator.normal(0, scale, DOMAIN.n_cells(c)) for c in measured}
 
@@ -37,7 +37,7 @@ def brute_marginal(joint, clique):
 
 @settings(max_examples=60, deadline=None)
 @given(cliques, st.integers(0, 2**32))
-def test_every_marginal_equals_brute_force(measured, seed):
+def test_every_marginal_equals_brute_force(measured, seed: int) -> None:
     potentials = random_potentials(measured, seed)
     model = calibrate(DOMAIN, potentials, 50.0)
     joint = joint_table(potentials, 50.0)
@@ -49,21 +49,21 @@ def test_every_marginal_equals_brute_force(measured, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(cliques, st.permutations(EVERY_CLIQUE[7:]), st.integers(0, 2**32))
-def test_answers_depend_neither_on_order_nor_on_company(measured, queries, seed):
+def test_answers_depend_neither_on_order_nor_on_company(measured, queries, seed: int) -> None:
     model = calibrate(DOMAIN, random_potentials(measured, seed), 9.0)
     together = dict(zip(queries, model.marginals(queries), strict=True))
     for clique in queries[:5]:
         np.testing.assert_allclose(model.marginals([clique])[0], together[clique], atol=1e-12)
 
 
-def test_answers_are_the_callers_own():
+def test_answers_are_the_callers_own() -> None:
     model = calibrate(DOMAIN, random_potentials([("a", "b")], 0), 10.0)
     first = model.marginals([("a", "b")])[0]
     first[:] = -1.0
     assert model.marginals([("a", "b")])[0].min() > 0
 
 
-def test_opposed_potentials_far_beyond_the_range_of_exp():
+def test_opposed_potentials_far_beyond_the_range_of_exp() -> None:
     # What one table adds the other takes away; only log space survives this.
     huge = np.repeat([0.0, 4000.0, -3000.0], 4)
     b_c = np.random.default_rng(3).normal(size=12)
@@ -76,7 +76,7 @@ def test_opposed_potentials_far_beyond_the_range_of_exp():
         np.testing.assert_allclose(left, right, rtol=1e-9)
 
 
-def test_cells_without_mass_stay_empty():
+def test_cells_without_mass_stay_empty() -> None:
     potential = np.zeros(6)
     potential[:3] = -5000.0
     model = calibrate(DOMAIN, {("a", "b"): potential, ("b", "c"): np.zeros(12)}, 5.0)
@@ -84,7 +84,7 @@ def test_cells_without_mass_stay_empty():
     np.testing.assert_allclose(a_c, [0.0] * 4 + [1.25] * 4, atol=1e-12)
 
 
-def test_one_attribute():
+def test_one_attribute() -> None:
     domain = Domain(("only",), (3,))
     model = calibrate(domain, {("only",): np.log([1.0, 2.0, 5.0])}, 16.0)
     np.testing.assert_allclose(model.marginals([("only",)])[0], [2.0, 4.0, 10.0])
@@ -92,12 +92,12 @@ def test_one_attribute():
     np.testing.assert_array_equal(np.bincount(rows[:, 0]), [2, 4, 10])
 
 
-def test_potentials_have_to_be_finite():
+def test_potentials_have_to_be_finite() -> None:
     with pytest.raises(MechanismError, match="not finite"):
         calibrate(DOMAIN, {("a",): np.array([0.0, -np.inf])}, 1.0)
 
 
-def test_unknown_attribute_is_refused():
+def test_unknown_attribute_is_refused() -> None:
     model = calibrate(DOMAIN, {}, 1.0)
     with pytest.raises(WorkloadError, match="zz"):
         model.marginals([("zz",)])
@@ -105,7 +105,7 @@ def test_unknown_attribute_is_refused():
 
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.integers(0, 2**32))
-def test_contraction_is_the_sum_of_the_product(data, seed):
+def test_contraction_is_the_sum_of_the_product(data, seed: int) -> None:
     sizes = (2, 3, 4, 5, 2)
     names = st.lists(st.sampled_from(range(5)), unique=True, max_size=4).map(tuple)
     left, right = data.draw(names), data.draw(names)
@@ -125,7 +125,7 @@ def test_contraction_is_the_sum_of_the_product(data, seed):
 
 @settings(max_examples=100, deadline=None)
 @given(st.permutations(range(5)), st.sets(st.sampled_from(range(5))))
-def test_sum_onto_any_axes(axes, keep):
+def test_sum_onto_any_axes(axes, keep) -> None:
     sizes = (2, 3, 4, 5, 20)
     table = np.random.default_rng(0).normal(size=[sizes[axis] for axis in axes])
     kept = tuple(axis for axis in axes if axis in keep)
@@ -139,21 +139,21 @@ ALL_ROWS = np.stack([axis.ravel() for axis in np.indices(DOMAIN.sizes)], axis=1)
 
 @settings(max_examples=60, deadline=None)
 @given(cliques, st.integers(0, 2**32))
-def test_density_equals_brute_force(measured, seed):
+def test_density_equals_brute_force(measured, seed: int) -> None:
     potentials = random_potentials(measured, seed)
     density = calibrate(DOMAIN, potentials, 50.0).log_density(ALL_ROWS)
     assert np.exp(density).sum() == pytest.approx(1.0)
     np.testing.assert_allclose(density, np.log(joint_table(potentials, 1.0).ravel()), rtol=1e-9)
 
 
-def test_density_of_independent_attributes_is_the_product_of_their_marginals():
+def test_density_of_independent_attributes_is_the_product_of_their_marginals() -> None:
     model = calibrate(DOMAIN, random_potentials([(name,) for name in "abcdef"], 13), 30.0)
     ones = model.marginals([(name,) for name in DOMAIN.attributes])
     expected = sum(np.log(p / 30.0)[codes] for p, codes in zip(ones, ALL_ROWS.T, strict=True))
     np.testing.assert_allclose(model.log_density(ALL_ROWS), expected, rtol=1e-12)
 
 
-def test_density_is_minus_infinity_without_mass_and_never_undefined():
+def test_density_is_minus_infinity_without_mass_and_never_undefined() -> None:
     potential = np.zeros(6)
     potential[:3] = -5000.0
     # b has no mass at 1 either: a separator cell without mass on both sides
@@ -165,7 +165,7 @@ def test_density_is_minus_infinity_without_mass_and_never_undefined():
     np.testing.assert_allclose(density[~empty], -np.log((~empty).sum()))
 
 
-def test_density_of_codes_outside_the_domain_is_refused():
+def test_density_of_codes_outside_the_domain_is_refused() -> None:
     model = calibrate(DOMAIN, {}, 1.0)
     assert model.log_density(ALL_ROWS[:0]).shape == (0,)
     for row in ([2, 0, 0, 0, 0, 0], [0, -1, 0, 0, 0, 0]):
@@ -181,7 +181,7 @@ def counts_of(rows, clique):
 CHAIN = [("a", "b", "c"), ("c", "d"), ("d", "e")]
 
 
-def test_sample_follows_the_model_up_to_rounding():
+def test_sample_follows_the_model_up_to_rounding() -> None:
     model = calibrate(DOMAIN, random_potentials(CHAIN, 5), 1.0)
     n_rows = 200_000
     rows = model.sample(n_rows, np.random.default_rng(6))
@@ -195,7 +195,7 @@ def test_sample_follows_the_model_up_to_rounding():
         assert 0.5 * np.abs(counts_of(rows, clique) / n_rows - expected).sum() < 0.01
 
 
-def test_sample_of_independent_attributes_is_independent():
+def test_sample_of_independent_attributes_is_independent() -> None:
     model = calibrate(DOMAIN, random_potentials([("a",), ("b",)], 7, scale=1.0), 1.0)
     n_rows = 60_000
     rows = model.sample(n_rows, np.random.default_rng(8))
@@ -204,7 +204,7 @@ def test_sample_of_independent_attributes_is_independent():
     assert chi_square < 20.0  # two degrees of freedom: p = 5e-5
 
 
-def test_sample_rounding_has_no_bias():
+def test_sample_rounding_has_no_bias() -> None:
     model = calibrate(DOMAIN, random_potentials(CHAIN, 9, scale=1.0), 1.0)
     generator = np.random.default_rng(10)
     n_runs, n_rows = 3000, 7
@@ -215,7 +215,7 @@ def test_sample_rounding_has_no_bias():
     assert (np.abs(mean / n_runs - expected) < bound).all()
 
 
-def test_sample_is_reproducible_and_takes_any_size():
+def test_sample_is_reproducible_and_takes_any_size() -> None:
     model = calibrate(DOMAIN, random_potentials(CHAIN, 11), 1.0)
     for n_rows in (0, 1, 500):
         first = model.sample(n_rows, np.random.default_rng(1))
@@ -225,7 +225,7 @@ def test_sample_is_reproducible_and_takes_any_size():
         model.sample(-1, np.random.default_rng(1))
 
 
-def test_sample_stays_in_the_domain_and_off_empty_cells():
+def test_sample_stays_in_the_domain_and_off_empty_cells() -> None:
     potential = np.zeros(6)
     potential[[1, 5]] = -2000.0
     model = calibrate(DOMAIN, {("a", "b"): potential, ("b", "c"): np.zeros(12)}, 1.0)
@@ -235,6 +235,6 @@ def test_sample_stays_in_the_domain_and_off_empty_cells():
     np.testing.assert_array_equal(counts_of(rows, ("a", "b"))[[1, 5]], 0)
 
 
-def test_cell_counts():
+def test_cell_counts() -> None:
     cells = CellCounts((3, 4, 5))
     assert (cells[0], cells[mask_of((0, 2))], cells[0b111]) == (1, 15, 60)

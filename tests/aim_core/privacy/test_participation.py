@@ -9,13 +9,13 @@ from aim_core.errors import MechanismError
 from aim_core.privacy.participation import EVERYBODY, Participation
 
 
-def test_everybody_takes_part_at_rate_one():
+def test_everybody_takes_part_at_rate_one() -> None:
     everybody = Participation(7, Fraction(1), 3)
     assert all(everybody.sampled(r) == frozenset(range(7)) for r in range(5))
     assert EVERYBODY.present(0) == {0}
 
 
-def test_samples_are_independent_draws_of_the_rate_from_the_seed():
+def test_samples_are_independent_draws_of_the_rate_from_the_seed() -> None:
     some = Participation(100, Fraction(1, 10), 3)
     sizes = [len(some.sampled(r)) for r in range(200)]
     # binomial: the mean of 200 draws of 100 at 0.1 is 10 with a standard deviation of 0.21
@@ -25,7 +25,7 @@ def test_samples_are_independent_draws_of_the_rate_from_the_seed():
     assert some.sampled(4) != Participation(100, Fraction(1, 10), 4).sampled(4)
 
 
-def test_who_has_joined_stays():
+def test_who_has_joined_stays() -> None:
     some = Participation(50, Fraction(1, 10), 0)
     for r in range(1, 20):
         assert some.present(r) == some.present(r - 1) | some.sampled(r)
@@ -41,12 +41,12 @@ def test_growth_is_that_of_the_holders_who_have_joined() -> None:
     assert EVERYBODY.growth(7) == 1.0
 
 
-def test_a_round_is_never_empty():
+def test_a_round_is_never_empty() -> None:
     rare = Participation(3, Fraction(1, 10**6), 0)
     assert all(len(rare.sampled(r)) == 1 for r in range(30))
 
 
 @pytest.mark.parametrize(("n", "rate"), [(0, 1), (5, 0), (5, Fraction(11, 10)), (5, -1)])
-def test_what_cannot_be_is_refused(n, rate):
+def test_what_cannot_be_is_refused(n: int, rate) -> None:
     with pytest.raises(MechanismError):
         Participation(n, Fraction(rate), 0)

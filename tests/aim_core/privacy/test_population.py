@@ -12,14 +12,14 @@ def released(holders, values, variance):
     return GroupMeasurement(measurement, frozenset(holders))
 
 
-def test_one_group_has_the_inverse_variance_weighted_sum():
+def test_one_group_has_the_inverse_variance_weighted_sum() -> None:
     # sums 100 (variance 2 * 1) and 130 (variance 2 * 2): (100 / 2 + 130 / 4) / (1/2 + 1/4) = 110
     population = Population([released({0}, [60, 40], 1.0), released({0}, [70, 60], 2.0)])
     assert population.records(frozenset({0})) == pytest.approx(110)
     assert population.records_per_holder == pytest.approx(110)
 
 
-def test_a_precise_group_counts_for_itself_and_an_imprecise_one_for_the_mean():
+def test_a_precise_group_counts_for_itself_and_an_imprecise_one_for_the_mean() -> None:
     precise = [released({h}, [n, 0], 1e-6) for h, n in enumerate([50, 150, 100])]
     noisy = released({3}, [-900, 100], 1e9)
     population = Population([*precise, noisy])
@@ -29,7 +29,7 @@ def test_a_precise_group_counts_for_itself_and_an_imprecise_one_for_the_mean():
     assert population.records(frozenset({7, 8})) == pytest.approx(200, rel=1e-3)
 
 
-def test_scaling_keeps_the_relative_noise():
+def test_scaling_keeps_the_relative_noise() -> None:
     item = released({0, 1}, [30, 10], 4.0)
     scaled = Population([item]).scaled(item, 400.0)
     assert scaled.values == pytest.approx([300, 100])
@@ -39,7 +39,7 @@ def test_scaling_keeps_the_relative_noise():
     assert population.scaled(item, population.records(item.group)) is item.measurement
 
 
-def test_nothing_but_noise_still_gives_a_positive_population():
+def test_nothing_but_noise_still_gives_a_positive_population() -> None:
     population = Population([released({0}, [-50, -20], 100.0)])
     assert population.records(frozenset({0})) >= 1
     assert Population([]).records(frozenset({0, 1})) == 2

@@ -23,7 +23,7 @@ def errors(synthetic, cliques=(("x",), ("y",), ("x", "y")), counted=(("x", "y"),
     return workload_errors(real, np.array(synthetic), Workload(DOMAIN, cliques))
 
 
-def test_errors_by_hand_whatever_the_numbers_of_rows():
+def test_errors_by_hand_whatever_the_numbers_of_rows() -> None:
     found = errors([[0, 0], [0, 1], [0, 1], [0, 1], [0, 0], [0, 0], [1, 0], [1, 0]])
     assert found.l1[("x",)] == pytest.approx(2 * (6 / 8 - 1 / 2))
     assert found.l1[("y",)] == pytest.approx(2 * (5 / 8 - 1 / 4))
@@ -33,17 +33,17 @@ def test_errors_by_hand_whatever_the_numbers_of_rows():
     assert found.mean_tv == pytest.approx(found.mean_l1 / 2)
 
 
-def test_the_same_table_has_no_error_and_a_disjoint_one_the_largest():
+def test_the_same_table_has_no_error_and_a_disjoint_one_the_largest() -> None:
     assert errors(np.tile(REAL, (3, 1))).mean_l1 == pytest.approx(0)
     assert errors([[1, 0]], cliques=(("x", "y"),)).mean_tv == pytest.approx(1)
 
 
-def test_real_marginals_are_found_in_larger_ones_or_taken_as_they_are():
+def test_real_marginals_are_found_in_larger_ones_or_taken_as_they_are() -> None:
     direct = errors([[0, 0]], cliques=(("x",),), counted=(("x",), ("x", "y")))
     assert direct.l1 == errors([[0, 0]], cliques=(("x",),)).l1
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(TableError, match="without rows"):
         errors(np.zeros((0, 2), dtype=np.int64))
     with pytest.raises(TableError):
@@ -52,7 +52,7 @@ def test_what_cannot_be_compared_is_refused():
         errors([[0, 0]], counted=(("x",),))
 
 
-def test_triples_outside_a_workload():
+def test_triples_outside_a_workload() -> None:
     domain = Domain(tuple("abcde"), (2,) * 5)
     outside = triples_outside(Workload(domain, (("a", "b", "c"), ("b", "c", "d", "e"), ("a", "e"))))
     # What a larger clique of W contains is not outside: five triples are left of ten.
@@ -67,7 +67,7 @@ def test_triples_outside_a_workload():
     assert triples_outside(Workload(Domain(("a", "b"), (2, 2)), (("a",),))) is None
 
 
-def test_many_triples_outside_are_drawn_from_the_seed_and_huge_ones_left_out():
+def test_many_triples_outside_are_drawn_from_the_seed_and_huge_ones_left_out() -> None:
     domain = Domain(tuple("abcdefghijkl"), (2,) * 10 + (1000, 1001))
     workload = parse_workload("random:20:1", domain)
     drawn = triples_outside(workload)
@@ -78,7 +78,7 @@ def test_many_triples_outside_are_drawn_from_the_seed_and_huge_ones_left_out():
     assert drawn != triples_outside(workload, seed=1)
 
 
-def test_likelihood_by_hand():
+def test_likelihood_by_hand() -> None:
     uniform = calibrate(DOMAIN, {}, 100.0)
     assert negative_log_likelihood(uniform, REAL) == pytest.approx(np.log(4))
     x_only = calibrate(DOMAIN, {("x",): np.log([3.0, 1.0])}, 7.0)
@@ -86,7 +86,7 @@ def test_likelihood_by_hand():
     assert negative_log_likelihood(x_only, REAL) == pytest.approx(expected)
 
 
-def test_rows_that_the_model_rules_out_cost_a_finite_amount():
+def test_rows_that_the_model_rules_out_cost_a_finite_amount() -> None:
     potential = np.array([0.0, -5000.0])
     model = calibrate(DOMAIN, {("x",): potential}, 10.0)
     impossible = negative_log_likelihood(model, np.array([[1, 0]]))
@@ -97,6 +97,6 @@ def test_rows_that_the_model_rules_out_cost_a_finite_amount():
     assert sum(scored) == pytest.approx(1.0, abs=1e-14)
 
 
-def test_the_likelihood_of_no_rows_is_refused():
+def test_the_likelihood_of_no_rows_is_refused() -> None:
     with pytest.raises(TableError, match="without rows"):
         negative_log_likelihood(calibrate(DOMAIN, {}, 1.0), np.zeros((0, 2), dtype=int))

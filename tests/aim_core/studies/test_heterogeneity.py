@@ -25,7 +25,7 @@ DATA = Path(
 DOMAIN = Domain(("x", "y"), (2, 3))
 
 
-def test_by_hand():
+def test_by_hand() -> None:
     codes = np.array([[0, 0], [0, 1], [1, 2], [1, 2]])
     owners = np.array([0, 0, 0, 1])
     found = heterogeneity(codes, owners, DOMAIN, [("x",), ("y",)])
@@ -36,7 +36,7 @@ def test_by_hand():
     assert (found.minimum, found.maximum) == pytest.approx((1 / 6, 1 / 2))
 
 
-def test_no_difference_and_the_largest():
+def test_no_difference_and_the_largest() -> None:
     codes = np.array([[0, 0], [1, 1]] * 6)
     alike = heterogeneity(codes, np.repeat([0, 1, 2], 4), DOMAIN, [("x", "y")])
     assert alike.maximum == pytest.approx(0)
@@ -48,7 +48,7 @@ def test_no_difference_and_the_largest():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(0, 2**32))
-def test_equals_the_dense_computation(n_rows, n_holders, seed):
+def test_equals_the_dense_computation(n_rows: int, n_holders: int, seed: int) -> None:
     n_holders = min(n_holders, n_rows)
     domain = Domain(("a", "b", "c"), (3, 5, 4))
     generator = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def test_equals_the_dense_computation(n_rows, n_holders, seed):
     )
 
 
-def test_refusals():
+def test_refusals() -> None:
     codes = np.zeros((2, 2), dtype=int)
     with pytest.raises(TableError, match="holder 1 has no rows"):
         heterogeneity(codes, np.array([0, 2]), DOMAIN, [("x",)])
@@ -80,7 +80,7 @@ def test_refusals():
 
 
 @pytest.mark.skipif(not (DATA / "adult.csv").exists(), reason="the Adult table is not here")
-def test_splits_of_adult_differ_as_they_should_and_in_time():
+def test_splits_of_adult_differ_as_they_should_and_in_time() -> None:
     schema = load_schema(DATA / "adult-domain.json")
     codes = np.concatenate(list(encoded_chunks(DATA / "adult.csv", schema)))
     domain = schema.domain

@@ -17,24 +17,24 @@ DOMAIN = Domain(("a", "b", "label"), (4, 3, 2))
 KINDS = ("iid", "cluster", "dirichlet:0.1", "dirichlet:5")
 
 
-def random_table(n_rows, seed=0):
+def random_table(n_rows: int, seed: int = 0):
     generator = np.random.default_rng(seed)
     return np.stack([generator.integers(0, size, n_rows) for size in DOMAIN.sizes], axis=1)
 
 
-def split(codes, n_holders, kind, seed=0, target=None):
+def split(codes, n_holders: int, kind, seed: int = 0, target=None):
     return assign([codes], DOMAIN, n_holders, kind, seed, target)
 
 
 @given(n_rows=st.integers(1, 500), n_holders=st.integers(1, 20), seed=st.integers(0, 2**32))
-def test_iid_deals_rows_evenly(n_rows, n_holders, seed):
+def test_iid_deals_rows_evenly(n_rows: int, n_holders: int, seed: int) -> None:
     n_holders = min(n_holders, n_rows)
     counts = np.bincount(split(random_table(n_rows), n_holders, "iid", seed), minlength=n_holders)
     assert counts.sum() == n_rows
     assert counts.max() - counts.min() <= 1
 
 
-def test_iid_is_what_it_always_was():
+def test_iid_is_what_it_always_was() -> None:
     # Runs with a seed have been recorded with this split.
     owners = split(random_table(10), 3, "iid", 7)
     assert owners.tolist() == np.random.default_rng(7).permutation([0, 1, 2] * 3 + [0]).tolist()
@@ -49,8 +49,8 @@ def test_iid_is_what_it_always_was():
     seed=st.integers(0, 2**32),
 )
 def test_every_holder_has_a_row_even_of_few_or_equal_rows(
-    n_rows, n_holders, kind, n_distinct, seed
-):
+    n_rows: int, n_holders: int, kind, n_distinct, seed: int
+) -> None:
     codes = random_table(n_distinct, seed)[np.arange(n_rows) % n_distinct]
     n_holders = min(n_holders, n_rows)
     owners = split(codes, n_holders, kind, seed)
@@ -60,7 +60,7 @@ def test_every_holder_has_a_row_even_of_few_or_equal_rows(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_seed_decides_and_chunks_do_not_matter(kind):
+def test_the_seed_decides_and_chunks_do_not_matter(kind) -> None:
     codes = random_table(300)
     first = split(codes, 7, kind, 3)
     chunked = assign([codes[:100], codes[100:]], DOMAIN, 7, kind, 3)
@@ -68,7 +68,7 @@ def test_the_seed_decides_and_chunks_do_not_matter(kind):
     assert not np.array_equal(first, split(codes, 7, kind, 4))
 
 
-def test_clusters_are_computed_on_one_thread(monkeypatch):
+def test_clusters_are_computed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     # With more, sums are rounded in another order, and the split would follow the machine.
     n_threads = []
     for step in (MiniBatchKMeans, PCA):
@@ -86,7 +86,7 @@ def test_clusters_are_computed_on_one_thread(monkeypatch):
     assert set(n_threads) == {1}
 
 
-def test_clusters_are_found():
+def test_clusters_are_found() -> None:
     # Two groups of rows that share no code: no holder may have rows of both.
     generator = np.random.default_rng(2)
     group = generator.integers(0, 2, 400)
@@ -95,7 +95,7 @@ def test_clusters_are_found():
     assert len(set(zip(owners.tolist(), group.tolist(), strict=True))) == 2
 
 
-def test_a_small_beta_gives_a_class_to_one_holder_and_a_large_one_to_all_alike():
+def test_a_small_beta_gives_a_class_to_one_holder_and_a_large_one_to_all_alike() -> None:
     codes = random_table(2000)
     labels = codes[:, 2]
     owners = split(codes, 10, "dirichlet:1e-9")
@@ -108,7 +108,7 @@ def test_a_small_beta_gives_a_class_to_one_holder_and_a_large_one_to_all_alike()
     assert np.abs(counts - counts.sum(1, keepdims=True) / 10).max() <= 3
 
 
-def test_shares_of_a_class_follow_the_dirichlet_distribution():
+def test_shares_of_a_class_follow_the_dirichlet_distribution() -> None:
     # Two holders: the first one's share of a class is Beta(b, b), of variance 1 / (4 (2 b + 1)).
     codes = np.zeros((1000, 3), dtype=int)
     shares = [np.mean(split(codes, 2, "dirichlet:2", seed) == 0) for seed in range(600)]
@@ -116,14 +116,14 @@ def test_shares_of_a_class_follow_the_dirichlet_distribution():
     assert np.var(shares) == pytest.approx(1 / 20, rel=0.25)
 
 
-def test_another_target_may_be_named():
+def test_another_target_may_be_named() -> None:
     codes = random_table(900)
     owners = split(codes, 9, "dirichlet:0.01", target="a")
     skew = [heterogeneity(codes, owners, DOMAIN, [(name,)]).mean for name in DOMAIN.attributes]
     assert skew[0] > 0.5 > max(skew[1:])
 
 
-def test_kinds_are_parsed():
+def test_kinds_are_parsed() -> None:
     assert parse_kind("iid") == SplitKind("iid")
     assert parse_kind("dirichlet:1e-1") == SplitKind("dirichlet", 0.1)
 
@@ -145,12 +145,12 @@ def test_kinds_are_parsed():
         (3, "dirichlet:1", "income", "no attribute 'income'"),
     ],
 )
-def test_refuses_what_it_cannot_split(n_holders, kind, target, text):
+def test_refuses_what_it_cannot_split(n_holders: int, kind, target, text: str) -> None:
     with pytest.raises(TableError, match=text):
         split(random_table(10), n_holders, kind, target=target)
 
 
-def test_label_skew_needs_a_two_valued_attribute_or_a_target():
+def test_label_skew_needs_a_two_valued_attribute_or_a_target() -> None:
     codes, domain = np.zeros((4, 2), dtype=int), Domain(("a", "b"), (3, 4))
     with pytest.raises(TableError, match="no attribute with two values"):
         assign([codes], domain, 2, "dirichlet:1", 0)

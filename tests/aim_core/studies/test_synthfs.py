@@ -8,7 +8,7 @@ from aim_core.studies.heterogeneity import heterogeneity
 from aim_core.studies.synthfs import synthfs
 
 
-def test_shapes_and_determinism():
+def test_shapes_and_determinism() -> None:
     table = synthfs(7, 3)
     assert table.codes.shape == (3500, 10)
     assert table.schema.domain.sizes == (41,) * 10
@@ -18,7 +18,7 @@ def test_shapes_and_determinism():
     assert not np.array_equal(table.codes, synthfs(7, 4).codes)
 
 
-def test_a_holder_s_values_are_normal_around_means_with_the_zipf_distribution():
+def test_a_holder_s_values_are_normal_around_means_with_the_zipf_distribution() -> None:
     skew = 1.5
     table = synthfs(400, 1, skew)
     levels = table.codes.reshape(400, 500, 10)
@@ -34,7 +34,7 @@ def test_a_holder_s_values_are_normal_around_means_with_the_zipf_distribution():
     assert inner.mean() == pytest.approx(np.sqrt(1 + (40 / 39) ** 2 / 12), abs=0.02)
 
 
-def test_a_smaller_skew_makes_holders_differ_more():
+def test_a_smaller_skew_makes_holders_differ_more() -> None:
     spread = []
     for skew in (0.0, 1.0, 2.0, 5.0):
         table = synthfs(50, 2, skew)
@@ -47,6 +47,6 @@ def test_a_smaller_skew_makes_holders_differ_more():
 
 
 @pytest.mark.parametrize(("n_holders", "skew"), [(0, 2.0), (3, -1.0), (3, np.inf), (3, np.nan)])
-def test_refusals(n_holders, skew):
+def test_refusals(n_holders: int, skew) -> None:
     with pytest.raises(TableError, match=r"holders|skew"):
         synthfs(n_holders, 0, skew)

@@ -21,14 +21,15 @@ from mpc.aggregation.parameters import (
 )
 from mpc.aggregation.server import Aggregator
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation, TooFewMembers
+from mpc.session.session import Session
 from tests.support.aggregation_sessions import SENDING, InMemory, vectors_for
 
 
-def parameters(n, threshold, ring_bits=20, first=0):
+def parameters(n: int, threshold: int, ring_bits: int = 20, first=0):
     return Parameters(b"session", tuple(range(first, first + n)), threshold, ring_bits)
 
 
-def expected(slots, vectors, survivors, ring_bits):
+def expected(slots, vectors, survivors, ring_bits: int):
     top = np.uint64((1 << ring_bits) - 1)
     sums = {}
     for number, who in contributors(slots, survivors).items():
@@ -39,7 +40,7 @@ def expected(slots, vectors, survivors, ring_bits):
     return sums
 
 
-def assert_sums(found, wanted):
+def assert_sums(found, wanted) -> None:
     assert set(found) == set(wanted)
     for number, (total, who) in wanted.items():
         assert found[number].contributors == who
@@ -56,7 +57,7 @@ THREE_SLOTS = {
 
 @pytest.mark.parametrize("ring_bits", [1, 7, 19, 32, 33, 63, 64])
 @pytest.mark.parametrize(("n", "threshold"), [(5, 3), (5, 5), (7, 4)])
-def test_sums_are_exact(n, threshold, ring_bits):
+def test_sums_are_exact(n: int, threshold: int, ring_bits: int) -> None:
     vectors = vectors_for(THREE_SLOTS, ring_bits)
     session = InMemory(parameters(n, threshold, ring_bits), THREE_SLOTS)
     everyone = range(n)
@@ -64,18 +65,18 @@ def test_sums_are_exact(n, threshold, ring_bits):
 
 
 @pytest.mark.parametrize(("n", "threshold"), [(1, 1), (2, 2)])
-def test_one_and_two_members(n, threshold):
+def test_one_and_two_members(n: int, threshold: int) -> None:
     slots = {4: VectorSlot(3, tuple(range(n)), n)}
     vectors = vectors_for(slots, 20)
     session = InMemory(parameters(n, threshold), slots)
     assert_sums(session.run(vectors), expected(slots, vectors, range(n), 20))
 
 
-def test_a_session_without_slots_opens_nothing():
+def test_a_session_without_slots_opens_nothing() -> None:
     assert InMemory(parameters(3, 2), {}).run({}) == {}
 
 
-def test_negative_values_come_back():
+def test_negative_values_come_back() -> None:
     slots = {0: VectorSlot(4, (0, 1, 2), 3)}
     values = np.array([-5, 3, -(524288 // 3), 524287 // 3])
     vectors = {m: {0: to_ring(values, 20)} for m in range(3)}
@@ -84,7 +85,7 @@ def test_negative_values_come_back():
 
 
 @pytest.mark.parametrize("bits", [1, 20, 32, 64])
-def test_signed_values_must_fit(bits):
+def test_signed_values_must_fit(bits: int) -> None:
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     ends = np.array([low, high, 0, -1])
     np.testing.assert_array_equal(from_ring(to_ring(ends, bits), bits), ends)
@@ -110,7 +111,7 @@ def sessions(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(sessions(), st.integers(0, 2**32))
-def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed):
+def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed: int) -> None:
     public, slots, leaves = case
     vectors = vectors_for(slots, public.ring_bits, seed)
     session = InMemory(public, slots, leaves)
@@ -123,7 +124,7 @@ def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed):
 
 
 @given(sessions(), st.randoms())
-def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random):
+def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random) -> None:
     public, slots, _ = case
     survivors = {m for m in public.members if random.random() < 0.6}
     items = due_shares(slots, public.members, survivors)
@@ -137,7 +138,7 @@ def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random
 @pytest.mark.parametrize(
     "leaving", [MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION]
 )
-def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
+def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving) -> None:
     slots = {
         0: VectorSlot(6, (0, 1, 2), 3),
         1: VectorSlot(6, (0, 1, 2, 3), 3),
@@ -150,14 +151,14 @@ def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving):
     assert_sums(found, expected(slots, vectors, {0, 1, 3, 4}, 20))
 
 
-def test_members_that_leave_after_contributing_still_count():
+def test_members_that_leave_after_contributing_still_count() -> None:
     leaves = {0: MessageKind.UNMASK, 2: MessageKind.UNMASK}
     vectors = vectors_for(THREE_SLOTS, 20)
     found = InMemory(parameters(5, 3), THREE_SLOTS, leaves).run(vectors)
     assert_sums(found, expected(THREE_SLOTS, vectors, range(5), 20))
 
 
-def test_any_threshold_of_answers_opens_the_same_sums():
+def test_any_threshold_of_answers_opens_the_same_sums() -> None:
     vectors = vectors_for(THREE_SLOTS, 20)
     session = InMemory(parameters(5, 3), THREE_SLOTS, {3: MessageKind.CONTRIBUTION})
     answers = session.unmask(vectors)
@@ -169,7 +170,7 @@ def test_any_threshold_of_answers_opens_the_same_sums():
 # Sizes and randomness
 
 
-def test_sizes_follow_from_public_facts():
+def test_sizes_follow_from_public_facts() -> None:
     first, second = (InMemory(parameters(5, 3), THREE_SLOTS) for _ in range(2))
     first.run(vectors_for(THREE_SLOTS, 20))
     second.run(
@@ -182,7 +183,7 @@ def test_sizes_follow_from_public_facts():
     assert len(first.contributions[1]) == HEADER.size + 22 + 8 + 10 + 4
 
 
-def test_every_session_draws_fresh_keys():
+def test_every_session_draws_fresh_keys() -> None:
     public = parameters(3, 2)
     assert Contributor(public, 0).advertise() != Contributor(public, 0).advertise()
 
@@ -206,7 +207,7 @@ def test_every_session_draws_fresh_keys():
         ((0, 1, 2), 2, 20, b""),
     ],
 )
-def test_bad_parameters_are_refused(members, threshold, bits, session):
+def test_bad_parameters_are_refused(members, threshold: int, bits: int, session: Session) -> None:
     with pytest.raises(MpcError):
         Parameters(session, members, threshold, bits)
 
@@ -222,7 +223,7 @@ def test_bad_parameters_are_refused(members, threshold, bits, session):
         {2**32: VectorSlot(3, (0, 1), 1)},
     ],
 )
-def test_bad_slots_are_refused_by_both_roles(slots):
+def test_bad_slots_are_refused_by_both_roles(slots) -> None:
     session = InMemory(parameters(3, 2), slots)
     session.advertise()
     with pytest.raises(MpcError, match="slot"):
@@ -243,7 +244,7 @@ def test_bad_slots_are_refused_by_both_roles(slots):
         {0: np.array([0, 1 << 20, 0], np.uint64)},
     ],
 )
-def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own):
+def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own) -> None:
     session = InMemory(parameters(3, 2), {0: VectorSlot(3, (0, 1, 2), 1)})
     session.share()
     with pytest.raises(EncodingOverflow):
@@ -254,7 +255,7 @@ def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own):
         session.members[0].unmask(b"")
 
 
-def test_a_stranger_cannot_be_a_contributor():
+def test_a_stranger_cannot_be_a_contributor() -> None:
     with pytest.raises(MpcError, match="no member"):
         Contributor(parameters(3, 2), 3)
 
@@ -304,7 +305,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_refuses_bad_messages_and_goes_on_without_them(step, bad):
+def test_the_server_refuses_bad_messages_and_goes_on_without_them(step, bad) -> None:
     take, messages = answers_at(step)
     with pytest.raises(ProtocolViolation) as caught:
         take([*messages[:1], BAD[bad](messages[1]), *messages[2:]])
@@ -315,7 +316,7 @@ def test_the_server_refuses_bad_messages_and_goes_on_without_them(step, bad):
 
 
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_refuses_a_second_message_of_one_member(step):
+def test_the_server_refuses_a_second_message_of_one_member(step) -> None:
     take, messages = answers_at(step)
     with pytest.raises(ProtocolViolation, match=r"member 4 .* second time") as caught:
         take([*messages, messages[4]])
@@ -323,7 +324,7 @@ def test_the_server_refuses_a_second_message_of_one_member(step):
 
 
 @pytest.mark.parametrize("step", SENDING[:3])
-def test_the_server_takes_a_step_once(step):
+def test_the_server_takes_a_step_once(step) -> None:
     take, messages = answers_at(step)
     take(messages)
     with pytest.raises(MpcError, match="now"):
@@ -331,13 +332,13 @@ def test_the_server_takes_a_step_once(step):
 
 
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_names_the_shortage(step):
+def test_the_server_names_the_shortage(step) -> None:
     take, messages = answers_at(step)
     with pytest.raises(TooFewMembers, match=r"only 2 of 5 members .* 3 are needed"):
         take(messages[:2])
 
 
-def test_a_member_that_did_not_share_cannot_contribute():
+def test_a_member_that_did_not_share_cannot_contribute() -> None:
     session = InMemory(parameters(5, 3), SLOTS, {0: MessageKind.SHARES})
     session.share()
     late = InMemory(parameters(5, 3), SLOTS)
@@ -347,14 +348,14 @@ def test_a_member_that_did_not_share_cannot_contribute():
         session.server.survivors([message])
 
 
-def test_messages_of_another_session_are_refused():
+def test_messages_of_another_session_are_refused() -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     other = Parameters(b"another", (0, 1, 2, 3, 4), 3, 20)
     with pytest.raises(ProtocolViolation, match="member 2 belongs to another session"):
         session.server.roster([Contributor(other, 2).advertise()])
 
 
-def test_members_who_were_told_other_slots_cannot_work_together():
+def test_members_who_were_told_other_slots_cannot_work_together() -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
     weaker = {**SLOTS, 0: VectorSlot(8, (0, 1, 2, 3, 4), 1)}
@@ -363,7 +364,7 @@ def test_members_who_were_told_other_slots_cannot_work_together():
         session.server.inboxes([message], SLOTS)
 
 
-def test_altered_shares_are_refused_by_name():
+def test_altered_shares_are_refused_by_name() -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     session.share()
     inbox = bytearray(session.inboxes[0])
@@ -373,7 +374,7 @@ def test_altered_shares_are_refused_by_name():
     assert caught.value.party == 4
 
 
-def test_a_wrong_mask_key_is_noticed():
+def test_a_wrong_mask_key_is_noticed() -> None:
     session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.CONTRIBUTION})
     answers = session.unmask(VECTORS)
     wrong = bytearray(answers[0])
@@ -394,7 +395,7 @@ def test_a_wrong_mask_key_is_noticed():
     ],
     ids=["cut", "order", "twice", "without me", "my key replaced", "stranger"],
 )
-def test_a_bad_roster_is_refused(change):
+def test_a_bad_roster_is_refused(change) -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
     bad = session.roster[: HEADER.size] + change(session.roster[HEADER.size :])
@@ -402,14 +403,14 @@ def test_a_bad_roster_is_refused(change):
         session.members[0].share_keys(bad, SLOTS)
 
 
-def test_a_roster_of_too_few_is_refused():
+def test_a_roster_of_too_few_is_refused() -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
     with pytest.raises(TooFewMembers):
         session.members[0].share_keys(session.roster[: HEADER.size + 2 * 68], SLOTS)
 
 
-def test_an_unusable_key_is_refused_by_name():
+def test_an_unusable_key_is_refused_by_name() -> None:
     session = InMemory(parameters(3, 2), SLOTS_OF_THREE)
     session.advertise()
     bad = session.roster[:-64] + bytes(64)  # a point of low order as member 2's keys
@@ -431,7 +432,7 @@ SLOTS_OF_THREE = {0: VectorSlot(4, (0, 1, 2), 2)}
     ],
     ids=["cut", "long", "no body", "count", "another's"],
 )
-def test_a_bad_inbox_is_refused(change):
+def test_a_bad_inbox_is_refused(change) -> None:
     session = InMemory(parameters(3, 2), SLOTS_OF_THREE)
     session.share()
     with pytest.raises(ProtocolViolation):
@@ -447,12 +448,12 @@ def contributed():
     return session
 
 
-def survivors_message(session, numbers):
+def survivors_message(session: Session, numbers):
     body = b"".join(n.to_bytes(4, "little") for n in numbers)
     return session.survivors[: HEADER.size] + body
 
 
-def test_the_same_list_is_answered_alike_and_another_one_refused():
+def test_the_same_list_is_answered_alike_and_another_one_refused() -> None:
     session = contributed()
     member = session.members[0]
     assert member.unmask(session.survivors) == member.unmask(session.survivors)
@@ -466,33 +467,33 @@ def test_the_same_list_is_answered_alike_and_another_one_refused():
     [[1, 2, 3, 4], [0, 2, 1], [0, 1, 1, 2], [0, 1, 2, 5]],
     ids=["without me", "order", "twice", "stranger"],
 )
-def test_a_bad_list_of_survivors_is_refused(numbers):
+def test_a_bad_list_of_survivors_is_refused(numbers) -> None:
     session = contributed()
     with pytest.raises(ProtocolViolation):
         session.members[0].unmask(survivors_message(session, numbers))
 
 
-def test_too_short_a_list_of_survivors_is_refused():
+def test_too_short_a_list_of_survivors_is_refused() -> None:
     session = contributed()
     with pytest.raises(TooFewMembers):
         session.members[0].unmask(survivors_message(session, [0, 1]))
 
 
-def test_someone_who_did_not_share_cannot_survive():
+def test_someone_who_did_not_share_cannot_survive() -> None:
     session = InMemory(parameters(5, 3), SLOTS, {4: MessageKind.SHARES})
     session.contribute(VECTORS)
     with pytest.raises(ProtocolViolation):
         session.members[0].unmask(survivors_message(session, [0, 1, 2, 3, 4]))
 
 
-def test_an_answer_to_another_list_is_refused():
+def test_an_answer_to_another_list_is_refused() -> None:
     session = contributed()
     answer = session.members[0].unmask(survivors_message(session, [0, 1, 2]))
     with pytest.raises(ProtocolViolation, match="member 0"):
         session.server.sums([answer])
 
 
-def test_steps_out_of_order_are_refused():
+def test_steps_out_of_order_are_refused() -> None:
     session = InMemory(parameters(3, 2), SLOTS_OF_THREE)
     member = session.members[0]
     for call in (member.share_keys, member.contribute):
@@ -512,14 +513,14 @@ def test_steps_out_of_order_are_refused():
 # Secrets stay inside; speed
 
 
-def test_a_contributor_is_neither_shown_nor_serialised():
+def test_a_contributor_is_neither_shown_nor_serialised() -> None:
     member = Contributor(parameters(3, 2), 1)
     assert repr(member) == "Contributor(number=1, <redacted>)"
     with pytest.raises(TypeError):
         pickle.dumps(member)
 
 
-def test_a_million_cells_of_ten_members_take_well_under_a_second_each():
+def test_a_million_cells_of_ten_members_take_well_under_a_second_each() -> None:
     slots = {0: VectorSlot(10**6, tuple(range(10)), 6)}
     session = InMemory(parameters(10, 6), slots)
     session.share()
@@ -530,7 +531,7 @@ def test_a_million_cells_of_ten_members_take_well_under_a_second_each():
     assert len(message) == HEADER.size + 2_500_000
 
 
-def test_an_aggregator_of_another_ring_refuses():
+def test_an_aggregator_of_another_ring_refuses() -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     other = Aggregator(parameters(5, 3, 21))
     with pytest.raises(ProtocolViolation):

@@ -19,7 +19,7 @@ from mpc.errors import MpcError
 from tests.support.aggregation_sessions import seeded
 
 
-def is_probable_prime(n):
+def is_probable_prime(n: int):
     """Miller-Rabin to the first 24 prime bases."""
     odd, twos = n - 1, 0
     while odd % 2 == 0:
@@ -32,14 +32,14 @@ def is_probable_prime(n):
     return True
 
 
-def test_the_field_is_the_largest_one_of_16_bytes():
+def test_the_field_is_the_largest_one_of_16_bytes() -> None:
     assert is_probable_prime(PRIME)
     assert not any(is_probable_prime(n) for n in range(PRIME + 2, 2**128, 2))
     assert SHARE_BYTES == 16
 
 
 @given(st.integers(0, PRIME - 1), st.integers(1, 9), st.integers(0, 3), st.randoms())
-def test_any_threshold_of_shares_gives_the_seed(seed, threshold, spare, random):
+def test_any_threshold_of_shares_gives_the_seed(seed: int, threshold: int, spare, random) -> None:
     points = random.sample(range(1, 2**32), threshold + spare)
     shares = split_seed(seed, threshold, points, random.randbytes)
     chosen = random.sample(range(len(points)), threshold)
@@ -48,7 +48,7 @@ def test_any_threshold_of_shares_gives_the_seed(seed, threshold, spare, random):
 
 
 @pytest.mark.parametrize(("threshold", "n"), [(2, 3), (3, 4), (3, 3)])
-def test_fewer_shares_are_uniform_whatever_the_seed_is(threshold, n):
+def test_fewer_shares_are_uniform_whatever_the_seed_is(threshold: int, n: int) -> None:
     """All polynomials over seven elements, fed to the sharing as its random bytes."""
     prime, points = 7, list(range(1, n + 1))
     for seed in range(prime):
@@ -65,7 +65,7 @@ def test_fewer_shares_are_uniform_whatever_the_seed_is(threshold, n):
 
 
 @given(st.integers(0, PRIME - 1), st.integers(0, PRIME - 1))
-def test_fewer_shares_fit_any_seed(seed, other):
+def test_fewer_shares_fit_any_seed(seed: int, other) -> None:
     """t - 1 shares and any other seed have a polynomial in common: a last share that fits."""
     points = [3, 8, 11, 20]
     shares = split_seed(seed, 4, points, seeded(seed))
@@ -75,7 +75,7 @@ def test_fewer_shares_fit_any_seed(seed, other):
     assert (missing == shares[3]) == (other == seed)
 
 
-def test_elements_are_drawn_by_rejection():
+def test_elements_are_drawn_by_rejection() -> None:
     draws = iter([b"\xff" * 16, PRIME.to_bytes(16, "little"), (PRIME - 1).to_bytes(16, "little")])
     assert random_element(lambda n: next(draws)) == PRIME - 1
     counts = Counter(random_element(lambda n, b=b: bytes([b]), 2**3 - 1) for b in range(224))
@@ -96,11 +96,11 @@ def test_elements_are_drawn_by_rejection():
         (PRIME, 1, [1]),
     ],
 )
-def test_impossible_sharings_are_refused(seed, threshold, points):
+def test_impossible_sharings_are_refused(seed: int, threshold: int, points) -> None:
     with pytest.raises(MpcError):
         split_seed(seed, threshold, points, seeded())
 
 
-def test_weights_need_distinct_points():
+def test_weights_need_distinct_points() -> None:
     with pytest.raises(MpcError):
         weights_at_zero([1, 2, 1])

@@ -13,9 +13,10 @@ from mpc.noise import bank as bank_module
 from mpc.noise.bank import NoiseBank
 from mpc.noise.sources import JointNoise, NoiseKind
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties, start_sessions
-from mpc.shares.replicated import reshare, ring
+from mpc.session.session import Session
+from mpc.shares.replicated import Algebra, reshare, ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
 from tests.support.sessions import deal, reveal
 
@@ -31,14 +32,14 @@ class CountingSource:
     to be looked at for wiping.
     """
 
-    def __init__(self, *, made_ahead=True, pause=None, fails_at=None):
+    def __init__(self, *, made_ahead=True, pause=None, fails_at=None) -> None:
         self.made_ahead = made_ahead
         self.n_made = 0
         self.batches = []
         self.requests = []
         self._pause, self._fails_at = pause, fails_at
 
-    async def _deal(self, channel, algebra, n, kind):
+    async def _deal(self, channel: Channel, algebra: Algebra, n: int, kind):
         self.requests.append((kind, n))
         if len(self.requests) == self._fails_at:
             raise MpcError("no more noise")
@@ -50,28 +51,28 @@ class CountingSource:
         self.batches.append(share)
         return share
 
-    async def gaussian(self, channel, algebra, n, sigma2):
+    async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction):
         return await self._deal(channel, algebra, n, sigma2)
 
-    async def gumbel(self, channel, algebra, n, fraction_bits):
+    async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int):
         return await self._deal(channel, algebra, n, fraction_bits)
 
 
-def make_bank(session, source, n_candidates=8, n_cells=12):
+def make_bank(session: Session, source, n_candidates: int = 8, n_cells: int = 12):
     return NoiseBank(session, source, CELLS, 24, n_candidates, n_cells)
 
 
-def run(program, mt=(3, 1), **options):
+def run(program, mt: tuple[int, int] = (3, 1), **options):
     """Give every party a bank over a source of its own; return the answers by party."""
 
-    async def main(session):
+    async def main(session: Session):
         source = CountingSource(**options)
         return await program(make_bank(session, source), source, session.pid)
 
     return run_parties(*mt, main)
 
 
-async def settle():
+async def settle() -> None:
     """Let everything under way come to its end."""
     for _ in range(300):
         await asyncio.sleep(0)
@@ -99,8 +100,8 @@ def numbers(answers, kind):
 
 
 @pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)])
-def test_no_sample_is_handed_out_twice(mt):
-    async def program(bank, _source, _pid):
+def test_no_sample_is_handed_out_twice(mt: tuple[int, int]) -> None:
+    async def program(bank, _source, _pid: int):
         return await requests(bank, no_pause)
 
     answers = run(program, mt)
@@ -113,13 +114,13 @@ def test_no_sample_is_handed_out_twice(mt):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_timing_changes_nothing(seed):
+def test_timing_changes_nothing(seed: int) -> None:
     """Random pauses at every party, before requests and within batches: same samples for all."""
 
-    async def program(session):
+    async def program(session: Session):
         generator = np.random.default_rng([seed, session.pid])
 
-        async def pause():
+        async def pause() -> None:
             await asyncio.sleep(float(generator.choice([0, 0, 0.001, 0.01])))
 
         source = CountingSource(pause=pause)
@@ -135,11 +136,11 @@ def test_timing_changes_nothing(seed):
         assert len(set(values)) == len(values)
 
 
-def test_joint_samples_fit_together_whatever_the_timing():
-    async def program(session):
+def test_joint_samples_fit_together_whatever_the_timing() -> None:
+    async def program(session: Session):
         generator = np.random.default_rng(session.pid)
 
-        async def pause():
+        async def pause() -> None:
             await asyncio.sleep(float(generator.choice([0, 0.002, 0.01])))
 
         bank = make_bank(session, JointNoise(), 70, 200)
@@ -156,8 +157,8 @@ def all_zero(shares):
     return all((values == 0).all() for share in shares for values in share.components.values())
 
 
-def test_what_is_taken_is_wiped_and_what_was_taken_is_not():
-    async def program(bank, source, _pid):
+def test_what_is_taken_is_wiped_and_what_was_taken_is_not() -> None:
+    async def program(bank, source, _pid: int):
         first = await bank.gaussians(5, SIGMA2)
         await settle()
         assert all_zero(source.batches[:1])
@@ -172,8 +173,8 @@ def test_what_is_taken_is_wiped_and_what_was_taken_is_not():
     assert numbers(answers, "second") == [[6, 7, 8, 9]]
 
 
-def test_the_end_wipes_everything():
-    async def program(bank, source, _pid):
+def test_the_end_wipes_everything() -> None:
+    async def program(bank, source, _pid: int):
         bank.fill_gumbels()
         taken = await bank.gaussians(5, SIGMA2)
         await settle()
@@ -187,10 +188,10 @@ def test_the_end_wipes_everything():
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 3, 8, 15, 30, 60])
-def test_the_end_stops_what_is_being_made(n_steps):
+def test_the_end_stops_what_is_being_made(n_steps) -> None:
     """Wherever the circuits stand, nothing of them is left, and the session still works."""
 
-    async def program(session):
+    async def program(session: Session) -> None:
         bank = make_bank(session, JointNoise())
         await bank.gaussians(3, SIGMA2)
         bank.fill_gumbels()
@@ -202,7 +203,7 @@ def test_the_end_stops_what_is_being_made(n_steps):
         with session.step(Step.CHECK, "still-alive") as channel:
             await channel.exchange(dict.fromkeys(session.peers, b"x"), session.peers)
 
-    async def main():
+    async def main() -> None:
         sessions = await start_sessions(3, 1)
         tasks = asyncio.all_tasks()
         await asyncio.gather(*(program(session) for session in sessions))
@@ -211,8 +212,8 @@ def test_the_end_stops_what_is_being_made(n_steps):
     asyncio.run(main())
 
 
-def test_a_new_variance_gets_samples_of_its_own_and_the_old_ones_are_wiped():
-    async def program(bank, source, _pid):
+def test_a_new_variance_gets_samples_of_its_own_and_the_old_ones_are_wiped() -> None:
+    async def program(bank, source, _pid: int):
         await bank.gaussians(5, SIGMA2)
         await bank.gaussians(3, OTHER)
         assert all_zero(source.batches[:2])
@@ -224,8 +225,8 @@ def test_a_new_variance_gets_samples_of_its_own_and_the_old_ones_are_wiped():
     assert numbers(run(program), "again") == [[33, 34]]
 
 
-def test_stock_is_topped_up_while_nobody_asks():
-    async def program(bank, source, _pid):
+def test_stock_is_topped_up_while_nobody_asks() -> None:
+    async def program(bank, source, _pid: int) -> None:
         bank.fill_gumbels()
         await settle()
         assert source.requests == [(24, 8)]
@@ -239,11 +240,11 @@ def test_stock_is_topped_up_while_nobody_asks():
     run(program)
 
 
-def test_stock_is_bounded(monkeypatch):
+def test_stock_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank_module, "MAX_GUMBELS", 6)
     monkeypatch.setattr(bank_module, "MAX_GAUSSIANS", 10)
 
-    async def program(session):
+    async def program(session: Session) -> None:
         source, n_taken = CountingSource(), 0
         bank = make_bank(session, source, 1000, 100_000)
         bank.fill_gumbels()
@@ -257,8 +258,8 @@ def test_stock_is_bounded(monkeypatch):
     run_parties(3, 1, program)
 
 
-def test_dealt_noise_is_dealt_when_it_is_asked_for():
-    async def program(bank, source, _pid):
+def test_dealt_noise_is_dealt_when_it_is_asked_for() -> None:
+    async def program(bank, source, _pid: int) -> None:
         bank.fill_gumbels()
         await bank.gumbels(WIDE, 5)
         await bank.gaussians(7, SIGMA2)
@@ -269,8 +270,8 @@ def test_dealt_noise_is_dealt_when_it_is_asked_for():
     run(program, made_ahead=False)
 
 
-def test_gumbels_come_in_the_ring_that_is_asked_for():
-    async def program(bank, _source, _pid):
+def test_gumbels_come_in_the_ring_that_is_asked_for() -> None:
+    async def program(bank, _source, _pid: int):
         return {"small": [await bank.gumbels(ring(20), 3)], "large": [await bank.gumbels(WIDE, 2)]}
 
     answers = run(program)
@@ -278,8 +279,10 @@ def test_gumbels_come_in_the_ring_that_is_asked_for():
     assert numbers(answers, "large") == [[4, 5]]
 
 
-def test_a_failure_in_the_background_is_raised_by_the_next_request(caplog):
-    async def program(bank, _source, _pid):
+def test_a_failure_in_the_background_is_raised_by_the_next_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def program(bank, _source, _pid: int) -> None:
         await bank.gumbels(WIDE, 5)
         await settle()
         with pytest.raises(MpcError, match="no more noise"):
@@ -290,8 +293,10 @@ def test_a_failure_in_the_background_is_raised_by_the_next_request(caplog):
     assert not caplog.records
 
 
-def test_an_unseen_failure_in_the_background_is_not_reported_by_asyncio(caplog):
-    async def program(bank, _source, _pid):
+def test_an_unseen_failure_in_the_background_is_not_reported_by_asyncio(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def program(bank, _source, _pid: int) -> None:
         await bank.gumbels(WIDE, 5)
         await settle()
 
@@ -300,11 +305,11 @@ def test_an_unseen_failure_in_the_background_is_not_reported_by_asyncio(caplog):
     assert not caplog.records
 
 
-def test_a_job_wipes_its_bank():
+def test_a_job_wipes_its_bank() -> None:
     access, parameters = AccessStructure(3, 1), RingParameters.choose(50, 50, 400)
     shares = deal(access, ring(parameters.ring_bits), np.arange(6))
 
-    async def program(session):
+    async def program(session: Session) -> None:
         job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4, 2])
         await job.measure("m", [0], Fraction(9))

@@ -17,25 +17,26 @@ from mpc.noise.coins import (
 )
 from mpc.noise.gaussian import thresholds
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
 from mpc.session.keystream import Keystream
-from mpc.shares.replicated import ring
+from mpc.session.session import Session
+from mpc.shares.replicated import Algebra, ring
 from tests.support.sessions import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 TOP = (1 << TABLE_BITS) - 1
 
 
-def run(mt, step):
-    async def program(session):
+def run(mt: tuple[int, int], step):
+    async def program(session: Session):
         with session.step(Step.CHECK, "coins") as channel:
             return await step(channel)
 
     return run_parties(*mt, program)
 
 
-def planes_of(values, n_bits):
+def planes_of(values, n_bits: int):
     """Bit planes (n_bits, n / 64) of Python integers; value i is bit i % 64 of word i // 64."""
     rows = np.zeros((n_bits, -(-len(values) // 64)), np.uint64)
     for i, value in enumerate(values):
@@ -44,15 +45,15 @@ def planes_of(values, n_bits):
     return rows
 
 
-def values_of(words, n):
+def values_of(words, n: int):
     """The bits of packed words, in the same order."""
     return np.unpackbits(words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")[..., :n]
 
 
-def script(monkeypatch, mt, planes):
+def script(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], planes) -> None:
     """Deal these planes, in the shape asked for, where a uniform share is drawn."""
 
-    def dealt(channel, algebra, shape):
+    def dealt(channel: Channel, algebra: Algebra, shape):
         assert algebra == WORD
         return deal(AccessStructure(*mt), algebra, planes.reshape(shape), 7)[channel.pid]
 
@@ -60,7 +61,7 @@ def script(monkeypatch, mt, planes):
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_digit_indicators_of_all_digits(mt):
+def test_digit_indicators_of_all_digits(mt: tuple[int, int]) -> None:
     planes = planes_of([i % 16 for i in range(128)], 4)
     shares = deal(AccessStructure(*mt), WORD, planes, 3)
     opened = reveal(run(mt, lambda ch: digit_indicators(ch, shares[ch.pid])))
@@ -96,16 +97,18 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_below_thresholds_is_exact(name, monkeypatch):
+def test_below_thresholds_is_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_below_thresholds((3, 1), TABLES[name], monkeypatch)
 
 
 @pytest.mark.parametrize("mt", STRUCTURES[1:])
-def test_below_thresholds_is_exact_for_more_parties(mt, monkeypatch):
+def test_below_thresholds_is_exact_for_more_parties(
+    mt: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_below_thresholds(mt, TABLES["a threshold per digit"], monkeypatch)
 
 
-def check_below_thresholds(mt, table, monkeypatch):
+def check_below_thresholds(mt: tuple[int, int], table, monkeypatch: pytest.MonkeyPatch) -> None:
     values = interesting_values(table)
     planes = planes_of(values, TABLE_BITS)
     digits = planes.reshape(N_DIGITS, GROUP_BITS, -1).swapaxes(0, 1)
@@ -118,7 +121,9 @@ def check_below_thresholds(mt, table, monkeypatch):
 
 @pytest.mark.parametrize("n_bits", [64, 128])
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_a_biased_coin_compares_with_its_threshold(mt, n_bits, monkeypatch):
+def test_a_biased_coin_compares_with_its_threshold(
+    mt: tuple[int, int], n_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     top = (1 << n_bits) - 1
     coins = [0, 1, top, 1 << (n_bits - 1), 0x1234567 << (n_bits // 2)]
     values = []
@@ -133,8 +138,8 @@ def test_a_biased_coin_compares_with_its_threshold(mt, n_bits, monkeypatch):
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_random_shares_are_fresh_and_nobody_holds_all_components(mt):
-    async def step(channel):
+def test_random_shares_are_fresh_and_nobody_holds_all_components(mt: tuple[int, int]) -> None:
+    async def step(channel: Channel):
         first, second = random_share(channel, WORD, (3, 5)), random_share(channel, WORD, (3, 5))
         (fork,) = channel.fork(1)
         return (
@@ -159,11 +164,11 @@ def test_random_shares_are_fresh_and_nobody_holds_all_components(mt):
     assert len(distinct) == 3 * len(access.sets)
 
 
-def test_cost_of_a_threshold_table():
+def test_cost_of_a_threshold_table() -> None:
     """Rounds and bytes as documented: 209 ANDs per value and 11 to 34 per threshold."""
     table, n_words = thresholds(Fraction(11)), 640
 
-    async def program(session):
+    async def program(session: Session):
         with session.step(Step.CHECK, "cost") as channel:
             await below_thresholds(channel, table, n_words)
         return session.statistics[Step.CHECK]

@@ -34,9 +34,10 @@ from mpc.noise.gaussian import (
 )
 from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
-from mpc.shares.replicated import ring
+from mpc.session.session import Session
+from mpc.shares.replicated import Algebra, ring
 from tests.support.sessions import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
@@ -59,7 +60,7 @@ AWKWARD = [
 ]
 
 
-def log_grid(n, top):
+def log_grid(n: int, top):
     """Rationals from 1 to ``top``, spread evenly on a logarithmic scale."""
     return [Fraction(math.exp(i / n * math.log(top))).limit_denominator(10**6) for i in range(n)]
 
@@ -85,7 +86,7 @@ def is_proved(terms):
     return False
 
 
-def check_plan(sigma2):
+def check_plan(sigma2: Fraction) -> None:
     terms = plan(sigma2)
     assert variance(terms) == sigma2
     assert all(1 <= t.variance <= WIDEST_TABLE for t in terms)
@@ -98,31 +99,31 @@ def check_plan(sigma2):
 
 
 @pytest.mark.parametrize("sigma2", AWKWARD, ids=lambda s: f"{float(s):.17g}")
-def test_plan_of_an_awkward_variance(sigma2):
+def test_plan_of_an_awkward_variance(sigma2: Fraction) -> None:
     check_plan(sigma2)
 
 
-def test_plans_over_the_whole_range():
+def test_plans_over_the_whole_range() -> None:
     for sigma2 in log_grid(300, 10**6) + log_grid(20, MAX_VARIANCE):
         check_plan(sigma2)
 
 
 @pytest.mark.slow
-def test_plans_on_a_dense_grid():
+def test_plans_on_a_dense_grid() -> None:
     for sigma2 in log_grid(3000, MAX_VARIANCE):
         check_plan(sigma2)
 
 
 @given(st.fractions(1, 10**5, max_denominator=10**9))
 @settings(max_examples=60, deadline=None)
-def test_plan_of_any_variance(sigma2):
+def test_plan_of_any_variance(sigma2: Fraction) -> None:
     check_plan(sigma2)
 
 
 @pytest.mark.parametrize(
     "sigma2", [Fraction(0), Fraction(-3), Fraction(999, 1000), MAX_VARIANCE + Fraction(1, 10**9)]
 )
-def test_a_variance_out_of_range_is_refused(sigma2):
+def test_a_variance_out_of_range_is_refused(sigma2: Fraction) -> None:
     with pytest.raises(MpcError, match="outside"):
         plan(sigma2)
     with pytest.raises(MpcError, match="outside"):
@@ -132,7 +133,7 @@ def test_a_variance_out_of_range_is_refused(sigma2):
 # Distributions, to 50 digits.
 
 
-def ideal(sigma2, reach):
+def ideal(sigma2: Fraction, reach):
     """The probabilities of -reach .. reach under N_Z(0, sigma2), normalised over far more."""
     rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
     far = max(reach, math.ceil(16 * math.sqrt(sigma2)) + 3)
@@ -171,7 +172,7 @@ def as_decimal(value):
 
 
 @pytest.mark.parametrize("sigma2", [Fraction(1), Fraction(7, 3), Fraction(11), Fraction(144)])
-def test_table_is_the_exact_distribution(sigma2):
+def test_table_is_the_exact_distribution(sigma2: Fraction) -> None:
     table = thresholds(sigma2)
     with localcontext() as context:
         context.prec = 60
@@ -188,7 +189,7 @@ def test_table_is_the_exact_distribution(sigma2):
 
 
 @pytest.mark.parametrize("sigma", [8, 13, 21, 40])
-def test_distribution_of_a_combination(sigma):
+def test_distribution_of_a_combination(sigma) -> None:
     """Ideal base samples: within exp(+-loss), pointwise. Tables: delta more in all."""
     sigma2, reach = Fraction(sigma) ** 2, 10 * sigma
     terms = plan(sigma2)
@@ -207,12 +208,12 @@ def test_distribution_of_a_combination(sigma):
         assert distance <= as_decimal(sample_delta(terms)) + worst
 
 
-def test_negative_control_the_bracketing_notices_a_wide_gap():
+def test_negative_control_the_bracketing_notices_a_wide_gap() -> None:
     assert is_proved((Term(1, Fraction(11)), Term(2, Fraction(11))))
     assert not is_proved((Term(1, Fraction(11)), Term(3, Fraction(11))))
 
 
-def test_too_little_smoothing_breaks_the_pointwise_bound():
+def test_too_little_smoothing_breaks_the_pointwise_bound() -> None:
     """Negative control: one step with s^2 = 1 leaves 2^-26, far above the claim."""
     v, z = Fraction(11), 3
     w = v / (v - z * z)  # v w / (v + z^2 w) = 1
@@ -225,7 +226,7 @@ def test_too_little_smoothing_breaks_the_pointwise_bound():
     assert worst > 2**30 * as_decimal(sample_loss(terms))
 
 
-def test_smoothing_gives_the_claimed_ratio():
+def test_smoothing_gives_the_claimed_ratio() -> None:
     with localcontext() as context:
         context.prec = 40
         pi = Decimal("3.14159265358979323846264338327950288")
@@ -249,7 +250,9 @@ def scripted_planes(shape, values):
 
 @pytest.mark.parametrize("mt", STRUCTURES)
 @pytest.mark.parametrize("sigma2", [Fraction(1), Fraction(9), Fraction(169), Fraction(1600)])
-def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeypatch):
+def test_samples_are_the_table_entries_of_the_uniform_values(
+    mt: tuple[int, int], sigma2: Fraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every table value with either sign, combined with the coefficients, signed in the ring."""
     terms, n = plan(sigma2), 128
     groups = {}
@@ -267,7 +270,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeyp
         drawn[v] = magnitudes, uniform, signs
     waiting = {}
 
-    def dealt(channel, algebra, shape):
+    def dealt(channel: Channel, algebra: Algebra, shape):
         assert algebra == WORD
         pid, is_sign = channel.pid, len(shape) == 2
         queue = waiting.setdefault((pid, is_sign), list(groups))
@@ -278,7 +281,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeyp
     monkeypatch.setattr("mpc.noise.coins.random_share", dealt)
     monkeypatch.setattr("mpc.noise.gaussian.random_share", dealt)
 
-    async def program(session):
+    async def program(session: Session):
         with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(20), n, sigma2)
 
@@ -295,8 +298,8 @@ def test_samples_are_the_table_entries_of_the_uniform_values(mt, sigma2, monkeyp
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, CHUNK_SAMPLES, CHUNK_SAMPLES + 1])
-def test_any_number_of_samples(n):
-    async def program(session):
+def test_any_number_of_samples(n: int) -> None:
+    async def program(session: Session):
         with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(16), n, Fraction(9))
 

@@ -37,8 +37,9 @@ from mpc.noise.gumbel import (
 )
 from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from tests.support.sessions import deal, reveal
 
@@ -47,14 +48,14 @@ LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
 N_SHIFTED = sum(SHIFTS)
 
 
-def exact(digits):
+def exact(digits: int):
     """-ln E with 60 digits, for the integer whose binary digits are E's."""
     with localcontext() as context:
         context.prec = 60
         return -(Decimal(digits).ln() - LOWEST * Decimal(2).ln())
 
 
-def twin(digits):
+def twin(digits: int):
     """What the circuit has to compute, in integers; ``digits`` is at least 2^32."""
     shift = N_DIGITS - digits.bit_length()
     mantissa = (digits << shift) >> (N_DIGITS - 1 - MANTISSA_BITS) & ((1 << MANTISSA_BITS) - 1)
@@ -79,7 +80,7 @@ def secant_values(mantissas):
     return values[index] + ((slope * rest - low) >> dropped)
 
 
-def open_gumbels(monkeypatch, mt, numbers):
+def open_gumbels(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], numbers):
     """Run the circuit on scripted digits of E; return signed values in units of 2^-24."""
     n_words = -(-len(numbers) // 64)
     planes = np.zeros((N_DIGITS, n_words), np.uint64)
@@ -88,7 +89,7 @@ def open_gumbels(monkeypatch, mt, numbers):
             bit = np.uint64(number >> (N_DIGITS - 1 - j) & 1)
             planes[j, i % n_words] |= bit << np.uint64(i // n_words)
 
-    async def scripted(channel, words):
+    async def scripted(channel: Channel, words):
         assert words == n_words
         return deal(AccessStructure(*mt), WORD, planes, 5)[channel.pid]
 
@@ -96,8 +97,8 @@ def open_gumbels(monkeypatch, mt, numbers):
     return sampled(mt, len(numbers))
 
 
-def sampled(mt, n):
-    async def program(session):
+def sampled(mt: tuple[int, int], n: int):
+    async def program(session: Session):
         with session.step(Step.CHECK, "gumbel") as channel:
             return await sample_gumbel_shares(channel, ring(64), n, FRACTION_BITS)
 
@@ -122,7 +123,7 @@ def edge_numbers(places, n_random):
     yield (1 << N_DIGITS) - 1
 
 
-def check_errors(numbers, opened):
+def check_errors(numbers, opened) -> None:
     bound = Decimal(GUMBEL_ERROR.numerator) / GUMBEL_ERROR.denominator
     for number, value in zip(numbers, opened.tolist(), strict=True):
         assert value == twin(number), hex(number)
@@ -130,26 +131,28 @@ def check_errors(numbers, opened):
         assert abs(value) < GUMBEL_BOUND << FRACTION_BITS
 
 
-def test_every_leading_place_is_within_the_error(monkeypatch):
+def test_every_leading_place_is_within_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = list(edge_numbers(range(N_SHIFTED + 1), 2))
     check_errors(numbers, open_gumbels(monkeypatch, (3, 1), numbers))
 
 
 @pytest.mark.parametrize("mt", STRUCTURES[1:])
-def test_more_parties_compute_the_same(mt, monkeypatch):
+def test_more_parties_compute_the_same(
+    mt: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     numbers = list(edge_numbers([0, 1, 5, 6, 60, 127], 1))
     check_errors(numbers, open_gumbels(monkeypatch, mt, numbers))
 
 
 @pytest.mark.parametrize("segments", [range(512), range(512, 1024)])
-def test_every_segment_is_within_the_error(segments, monkeypatch):
+def test_every_segment_is_within_the_error(segments, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends and two inner places of every segment, just below 2^0."""
     rests = (0, (1 << REST_BITS) - 1, 1 << (REST_BITS - 1), 0x1555)
     numbers = [with_leading_one(6, (h << REST_BITS) | r) for h in segments for r in rests]
     check_errors(numbers, open_gumbels(monkeypatch, (3, 1), numbers))
 
 
-def test_numbers_too_small_to_occur_stay_in_bounds(monkeypatch):
+def test_numbers_too_small_to_occur_stay_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """E < 2^-122 has no claimed error, only a bound: the ring must not wrap."""
     numbers = [0, 1, 2**31, 2**32 - 1, 2**20 + 5]
     opened = open_gumbels(monkeypatch, (3, 1), numbers)
@@ -184,7 +187,7 @@ def check_mantissas(mantissas):
     return min(low.min() - truncation, -high.max()) - rounding
 
 
-def test_the_worst_mantissas_leave_room():
+def test_the_worst_mantissas_leave_room() -> None:
     rests = np.unique(np.concatenate([np.arange(0, 1 << REST_BITS, 97), [0, (1 << REST_BITS) - 1]]))
     every = (np.arange(1 << INDEX_BITS)[:, np.newaxis] << REST_BITS) + rests
     worst = check_mantissas(every.ravel())
@@ -192,12 +195,12 @@ def test_the_worst_mantissas_leave_room():
 
 
 @pytest.mark.slow
-def test_all_mantissas_leave_room():
+def test_all_mantissas_leave_room() -> None:
     for start in range(0, 1 << MANTISSA_BITS, 1 << 20):
         check_mantissas(np.arange(start, start + (1 << 20)))
 
 
-def test_digit_probabilities_have_the_claimed_relative_error():
+def test_digit_probabilities_have_the_claimed_relative_error() -> None:
     thresholds = digit_thresholds()
     assert len(thresholds) == TOP_DIGIT - LOW_DIGIT + 1
     assert all(a < b for a, b in pairwise(thresholds[N_RARE:]))
@@ -215,13 +218,13 @@ def test_digit_probabilities_have_the_claimed_relative_error():
         assert total + Decimal(2) ** LOW_DIGIT < Decimal(2) ** -47
 
 
-def test_what_the_ideal_exponential_rarely_does_is_in_delta():
+def test_what_the_ideal_exponential_rarely_does_is_in_delta() -> None:
     too_large = math.exp(-(2.0 ** (TOP_DIGIT + 1)))
     too_small = 2.0 ** (TOP_DIGIT - N_SHIFTED)
     assert too_large + too_small <= float(GUMBEL_DELTA)
 
 
-def test_secant_table_is_monotone_and_exact():
+def test_secant_table_is_monotone_and_exact() -> None:
     values, slopes = secant_table()
     n = 1 << INDEX_BITS
     assert (np.diff(values) < 0).all()
@@ -234,7 +237,7 @@ def test_secant_table_is_monotone_and_exact():
     assert np.abs(slopes / 2**SLOPE_BITS - np.diff(ends) * n).max() <= 2.0**-13 + 1e-12
 
 
-def test_public_bounds():
+def test_public_bounds() -> None:
     noise = JointNoise()
     assert noise.gumbel_bound(FRACTION_BITS) == GUMBEL_BOUND << FRACTION_BITS
     assert noise.costs.gumbel_eta == GUMBEL_ERROR == Fraction(1, 2**21)
@@ -242,18 +245,18 @@ def test_public_bounds():
 
 
 @pytest.mark.parametrize(("n", "fraction_bits"), [(5, 23), (5, 25), (MAX_CANDIDATES + 1, 24)])
-def test_what_has_no_proof_is_refused(n, fraction_bits):
+def test_what_has_no_proof_is_refused(n: int, fraction_bits: int) -> None:
     with pytest.raises(MpcError, match="proved error"):
         asyncio.run(sample_gumbel_shares(None, ring(64), n, fraction_bits))
 
 
 @pytest.mark.parametrize("n", [1, 64, 65])
-def test_any_number_of_samples(n):
+def test_any_number_of_samples(n: int) -> None:
     assert sampled((3, 1), n).shape == (n,)
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_samples_look_like_gumbels(mt):
+def test_samples_look_like_gumbels(mt: tuple[int, int]) -> None:
     """Kolmogorov-Smirnov at a rate of 1e-9; scripts above replace the coins, so here they run."""
     samples = sampled(mt, 6000) / 2.0**FRACTION_BITS
     assert stats.kstest(samples, "gumbel_r").pvalue > 1e-9

@@ -24,12 +24,12 @@ from mpc.session.keystream import Keystream
 VARIANCES = [Fraction(1, 4), Fraction(1), Fraction(7, 3), Fraction(4), Fraction(150)]
 
 
-def thresholds(sigma2):
+def thresholds(sigma2: Fraction):
     high, low = gaussian_thresholds(sigma2)
     return [(int(h) << 64) + int(v) for h, v in zip(high, low, strict=True)]
 
 
-def exact_cumulative(sigma2, n_values, n_terms):
+def exact_cumulative(sigma2: Fraction, n_values: int, n_terms):
     """P[|X| <= a] for a < n_values with 90 digits, normalised over |X| < n_terms."""
     with localcontext() as context:
         context.prec = 90
@@ -44,7 +44,7 @@ def exact_cumulative(sigma2, n_values, n_terms):
 
 
 @pytest.mark.parametrize("sigma2", VARIANCES, ids=str)
-def test_table_is_the_exact_distribution(sigma2):
+def test_table_is_the_exact_distribution(sigma2: Fraction) -> None:
     table = thresholds(sigma2)
     bound = gaussian_bound(sigma2)
     assert len(table) == bound
@@ -58,7 +58,7 @@ def test_table_is_the_exact_distribution(sigma2):
 
 
 @pytest.mark.parametrize("sigma2", VARIANCES, ids=str)
-def test_table_rises_and_stays_below_one(sigma2):
+def test_table_rises_and_stays_below_one(sigma2: Fraction) -> None:
     table = thresholds(sigma2)
     assert all(a <= b for a, b in pairwise(table))
     assert table[0] > 0
@@ -66,7 +66,7 @@ def test_table_rises_and_stays_below_one(sigma2):
 
 
 @pytest.mark.parametrize("sigma2", [Fraction(0), Fraction(-1), Fraction(2**40 + 1)])
-def test_impossible_variances_are_refused(sigma2):
+def test_impossible_variances_are_refused(sigma2: Fraction) -> None:
     with pytest.raises(MpcError, match="outside"):
         gaussian_thresholds(sigma2)
 
@@ -74,10 +74,10 @@ def test_impossible_variances_are_refused(sigma2):
 class Script:
     """Random bytes that the test chose; every request must have the scripted size."""
 
-    def __init__(self, *parts):
+    def __init__(self, *parts) -> None:
         self.parts = list(parts)
 
-    def __call__(self, n_bytes):
+    def __call__(self, n_bytes: int):
         part = self.parts.pop(0)
         assert len(part) == n_bytes
         return part
@@ -87,7 +87,7 @@ def word(value):
     return int(value).to_bytes(8, "little")
 
 
-def test_extreme_draws():
+def test_extreme_draws() -> None:
     bound = gaussian_bound(Fraction(4))
     script = Script(word(0) + word(2**64 - 1), word(2**64 - 1), b"\x00")
     assert sample_gaussian(2, Fraction(4), script).tolist() == [0, bound]
@@ -95,7 +95,7 @@ def test_extreme_draws():
 
 
 @pytest.mark.parametrize("position", [0, 1, 5, 12])
-def test_a_draw_on_a_threshold_takes_64_more_bits(position):
+def test_a_draw_on_a_threshold_takes_64_more_bits(position) -> None:
     high, low = gaussian_thresholds(Fraction(4))
     for second, expected in [
         (0, position),
@@ -108,7 +108,7 @@ def test_a_draw_on_a_threshold_takes_64_more_bits(position):
         assert script.parts == []
 
 
-def test_equal_upper_words_of_the_tail():
+def test_equal_upper_words_of_the_tail() -> None:
     high, low = gaussian_thresholds(Fraction(4))
     first = int(np.searchsorted(high, high[-1], side="left"))
     assert len(high) - first > 2, "the tail of this table has equal upper words"
@@ -119,7 +119,7 @@ def test_equal_upper_words_of_the_tail():
         assert sample_gaussian(1, Fraction(4), script).tolist() == [expected]
 
 
-def test_signs_are_one_fair_bit_each():
+def test_signs_are_one_fair_bit_each() -> None:
     draws = Keystream(b"s" * 32, b"draws").read(8 * 40)
     positive = sample_gaussian(40, Fraction(9), Script(draws, bytes(5)))
     negative = sample_gaussian(40, Fraction(9), Script(draws, b"\xff" * 5))
@@ -146,7 +146,7 @@ def gumbel_inputs():
 
 
 @pytest.mark.parametrize("fraction_bits", [24, 52])
-def test_gumbel_is_within_its_error(fraction_bits):
+def test_gumbel_is_within_its_error(fraction_bits: int) -> None:
     drawn = gumbel_inputs()
     data = b"".join(r.to_bytes(32, "little") for r in drawn)
     samples = sample_gumbel(len(drawn), fraction_bits, Script(data))
@@ -189,14 +189,14 @@ def gaussian_p_value(sigma, true_sigma):
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_gaussian_passes_chi_square(sigma):
+def test_gaussian_passes_chi_square(sigma) -> None:
     assert gaussian_p_value(sigma, sigma) > ERROR_RATE
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("factor", [0.97, 1.03])
-def test_a_width_off_by_three_percent_is_rejected(sigma, factor):
+def test_a_width_off_by_three_percent_is_rejected(sigma, factor: float) -> None:
     assert gaussian_p_value(sigma, sigma * factor) < ERROR_RATE
 
 
@@ -207,11 +207,11 @@ def gumbel_p_value(scale):
 
 
 @pytest.mark.statistical
-def test_gumbel_passes_kolmogorov_smirnov():
+def test_gumbel_passes_kolmogorov_smirnov() -> None:
     assert gumbel_p_value(1.0) > ERROR_RATE
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("scale", [0.97, 1.03])
-def test_a_gumbel_off_by_three_percent_is_rejected(scale):
+def test_a_gumbel_off_by_three_percent_is_rejected(scale) -> None:
     assert gumbel_p_value(scale) < ERROR_RATE

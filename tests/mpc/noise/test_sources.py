@@ -14,6 +14,7 @@ from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dea
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Step
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from tests.support.sessions import reveal
 
@@ -23,24 +24,24 @@ STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 class FixedSampler:
     """Deals known numbers and remembers what it was asked for."""
 
-    def __init__(self, pid):
+    def __init__(self, pid: int) -> None:
         self.pid = pid
         self.asked = []
 
-    def gaussian(self, n, sigma2):
+    def gaussian(self, n: int, sigma2: Fraction):
         self.asked.append(sigma2)
         return np.arange(n) * (-3) ** self.pid - self.pid
 
-    def gumbel(self, n, fraction_bits):
+    def gumbel(self, n: int, fraction_bits: int):
         self.asked.append(fraction_bits)
         return (np.arange(n) - 2) << (fraction_bits + self.pid)
 
 
-def dealt(mt, request):
+def dealt(mt: tuple[int, int], request):
     access = AccessStructure(*mt)
     samplers = [FixedSampler(pid) for pid in range(access.n_parties)]
 
-    async def program(session):
+    async def program(session: Session):
         noise = DealerNoise(access, 24, samplers[session.pid])
         with session.step(Step.CHECK, "noise") as channel:
             return await request(noise, channel)
@@ -49,7 +50,7 @@ def dealt(mt, request):
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_every_party_deals_a_gaussian(mt):
+def test_every_party_deals_a_gaussian(mt: tuple[int, int]) -> None:
     m, t = mt
     opened, samplers = dealt(mt, lambda noise, ch: noise.gaussian(ch, ring(20), 7, Fraction(100)))
     total = sum(FixedSampler(pid).gaussian(7, None) for pid in range(m))
@@ -58,7 +59,7 @@ def test_every_party_deals_a_gaussian(mt):
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_t_plus_one_parties_deal_a_gumbel(mt):
+def test_t_plus_one_parties_deal_a_gumbel(mt: tuple[int, int]) -> None:
     m, t = mt
     opened, samplers = dealt(mt, lambda noise, ch: noise.gumbel(ch, ring(60), 5, 24))
     total = sum(FixedSampler(pid).gumbel(5, 24) for pid in range(t + 1))
@@ -66,7 +67,7 @@ def test_t_plus_one_parties_deal_a_gumbel(mt):
     assert [len(s.asked) for s in samplers] == [1] * (t + 1) + [0] * (m - t - 1)
 
 
-def test_too_small_a_variance_is_refused():
+def test_too_small_a_variance_is_refused() -> None:
     noise = DealerNoise(AccessStructure(5, 2), 24)
     assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
     request = noise.gaussian(None, ring(20), 1, noise.costs.sigma2_min - Fraction(1, 10**9))
@@ -75,7 +76,7 @@ def test_too_small_a_variance_is_refused():
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_public_costs(mt):
+def test_public_costs(mt: tuple[int, int]) -> None:
     m, t = mt
     access = AccessStructure(m, t)
     costs, noise = dealer_costs(access, 24), DealerNoise(access, 24)
@@ -86,7 +87,7 @@ def test_public_costs(mt):
     assert noise.gumbel_bound(24) == (t + 1) * GUMBEL_RANGE * 2**24
 
 
-def test_the_system_sampler_samples():
+def test_the_system_sampler_samples() -> None:
     values = SystemSampler().gaussian(4000, Fraction(100))
     assert 80 < values.var() < 120  # 9 standard errors
     assert abs(SystemSampler().gumbel(4000, 24).mean() / 2**24 - math.log(2) / 1.2) < 0.2
@@ -95,7 +96,7 @@ def test_the_system_sampler_samples():
 # The zCDP bound of a sum of discrete Gaussians, in 60 digits.
 
 
-def discrete_gaussian(sigma2, reach):
+def discrete_gaussian(sigma2: Fraction, reach):
     rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
     weights = [(-rate * x * x).exp() for x in range(-reach, reach + 1)]
     total = sum(weights)
@@ -110,19 +111,19 @@ def convolve(p, q):
     return result
 
 
-def renyi_divergence(p, alpha):
+def renyi_divergence(p, alpha: float):
     """D_alpha(P || P shifted by one)."""
     total = sum(a * (a / b) ** (alpha - 1) for a, b in zip(p[1:], p[:-1], strict=True))
     return total.ln() / (alpha - 1)
 
 
-def tau(dealer_sigma2, n_honest):
+def tau(dealer_sigma2: Fraction, n_honest: int):
     return 10 * sum(
         math.exp(-2 * math.pi**2 * float(dealer_sigma2) * j / (j + 1)) for j in range(1, n_honest)
     )
 
 
-def worst_rate(dealer_sigma2, n_honest):
+def worst_rate(dealer_sigma2: Fraction, n_honest: int):
     """The largest D_alpha / alpha over some alpha, of the sum of the honest dealers' samples."""
     with localcontext() as context:
         context.prec = 60
@@ -142,19 +143,19 @@ def worst_rate(dealer_sigma2, n_honest):
 @pytest.mark.parametrize(
     "dealer_sigma2", [Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2)]
 )
-def test_kls21_bound_holds(n_honest, dealer_sigma2):
+def test_kls21_bound_holds(n_honest: int, dealer_sigma2: Fraction) -> None:
     sigma2 = n_honest * dealer_sigma2
     bound = 1 / (2 * float(sigma2)) + tau(dealer_sigma2, n_honest) / 4
     assert worst_rate(dealer_sigma2, n_honest) <= bound * (1 + 1e-12)
 
 
-def test_the_slack_is_needed_for_narrow_dealers():
+def test_the_slack_is_needed_for_narrow_dealers() -> None:
     sigma2 = Fraction(1, 4)
     assert float(worst_rate(sigma2, 2)) > 1 / (4 * float(sigma2)) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_measure_slack_covers_tau_of_the_narrowest_dealers(mt):
+def test_measure_slack_covers_tau_of_the_narrowest_dealers(mt: tuple[int, int]) -> None:
     m, t = mt
     slack = dealer_costs(AccessStructure(m, t), 24).measure_slack
     assert tau(MIN_DEALER_SIGMA2, m - t) / 4 <= slack < 1e-15

@@ -16,25 +16,25 @@ def access(request):
 
 
 @pytest.mark.parametrize("mt", [(2, 1), (3, 0), (3, 2), (4, 2), (5, -1), (6, 3), (8, 1)])
-def test_impossible_thresholds_are_refused(mt):
+def test_impossible_thresholds_are_refused(mt: tuple[int, int]) -> None:
     with pytest.raises(MpcError, match="cannot work"):
         AccessStructure(*mt)
 
 
-def test_a_coalition_lacks_exactly_one_component(access):
+def test_a_coalition_lacks_exactly_one_component(access: AccessStructure) -> None:
     for coalition in combinations(range(access.n_parties), access.threshold):
         held = {i for party in coalition for i in access.held[party]}
         lacking = set(range(len(access.sets))) - held
         assert lacking == {access.component_excluding(frozenset(coalition))}
 
 
-def test_holders_and_held_agree(access):
+def test_holders_and_held_agree(access: AccessStructure) -> None:
     for i, holders in enumerate(access.holders):
         assert len(holders) == access.n_parties - access.threshold
         assert all((i in access.held[p]) == (p in holders) for p in range(access.n_parties))
 
 
-def test_corrections_go_to_the_parties_after(access):
+def test_corrections_go_to_the_parties_after(access: AccessStructure) -> None:
     m, t = access.n_parties, access.threshold
     for party, component in enumerate(access.correction):
         recipients = set(access.holders[component]) - {party}
@@ -42,7 +42,7 @@ def test_corrections_go_to_the_parties_after(access):
         assert recipients == {(party + j) % m for j in range(1, m - t)}
 
 
-def test_every_product_is_computed_once_by_who_can(access):
+def test_every_product_is_computed_once_by_who_can(access: AccessStructure) -> None:
     pairs = [
         (left, right, party)
         for party, row in enumerate(access.products)
@@ -56,7 +56,7 @@ def test_every_product_is_computed_once_by_who_can(access):
     assert all(a in access.held[p] and b in access.held[p] for a, b, p in pairs)
 
 
-def test_addends_partition_the_components(access):
+def test_addends_partition_the_components(access: AccessStructure) -> None:
     for rotation in range(access.n_parties):
         groups = access.addends(rotation)
         assert len(groups) == access.threshold + 1

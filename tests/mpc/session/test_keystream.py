@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from mpc.session.keystream import Keystream, digest, expand_key, extract_key
 
 
-def test_rfc_5869_test_case_1():
+def test_rfc_5869_test_case_1() -> None:
     key = extract_key(b"\x0b" * 22, bytes(range(13)))
     assert key.hex() == "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"
     label = bytes(range(0xF0, 0xFA))
@@ -18,20 +18,20 @@ def test_rfc_5869_test_case_1():
 
 
 @pytest.mark.parametrize("sizes", [[7, 9, 100], [1 << 16, 5], [(1 << 16) + 3, 16], [0, 40]])
-def test_reads_continue_one_aes_ctr_stream(sizes):
+def test_reads_continue_one_aes_ctr_stream(sizes) -> None:
     stream = Keystream(b"k" * 32, b"label")
     key = expand_key(b"k" * 32, b"label")[:16]
     plain = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
     assert b"".join(stream.read(n) for n in sizes) == plain.update(bytes(sum(sizes)))
 
 
-def test_words_are_the_bytes_in_order():
+def test_words_are_the_bytes_in_order() -> None:
     words = Keystream(b"k" * 32, b"a").words((3, 4), np.uint32)
     assert words.tobytes() == Keystream(b"k" * 32, b"a").read(48)
     assert words.shape == (3, 4)
 
 
-def test_keys_and_labels_separate_streams():
+def test_keys_and_labels_separate_streams() -> None:
     outputs = {
         Keystream(key, label).read(16)
         for key in (b"k" * 32, b"K" * 32)
@@ -40,13 +40,13 @@ def test_keys_and_labels_separate_streams():
     assert len(outputs) == 8
 
 
-def test_a_stream_is_neither_shown_nor_serialised():
+def test_a_stream_is_neither_shown_nor_serialised() -> None:
     stream = Keystream(b"k" * 32, b"a")
     assert "redacted" in repr(stream)
     with pytest.raises(TypeError, match="never serialised"):
         pickle.dumps(stream)
 
 
-def test_digest_separates_its_parts():
+def test_digest_separates_its_parts() -> None:
     assert digest(b"a", b"bc") != digest(b"ab", b"c")
     assert digest(b"a") != digest(b"a", b"")

@@ -18,12 +18,12 @@ from tests.support.sessions import deal
 STRUCTURES = [(3, 1), (4, 1), (5, 2), (7, 3)]
 
 
-async def give_session(session):
+async def give_session(session: Session):
     return session
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
-def test_holders_of_a_component_have_its_key_and_nobody_else(mt):
+def test_holders_of_a_component_have_its_key_and_nobody_else(mt: tuple[int, int]) -> None:
     sessions = run_parties(*mt, give_session)
     access = AccessStructure(*mt)
     for i, holders in enumerate(access.holders):
@@ -33,8 +33,8 @@ def test_holders_of_a_component_have_its_key_and_nobody_else(mt):
     assert len({key for s in sessions for key in s.keys.values()}) == len(access.sets)
 
 
-def test_keys_depend_on_the_binding_and_are_fresh():
-    async def keys(binding):
+def test_keys_depend_on_the_binding_and_are_fresh() -> None:
+    async def keys(binding: bytes):
         networks = connect_in_memory(3)
         access = AccessStructure(3, 1)
         started = await asyncio.gather(*(Session.start(n, access, binding) for n in networks))
@@ -44,8 +44,8 @@ def test_keys_depend_on_the_binding_and_are_fresh():
     assert len(set(drawn)) == 3
 
 
-def test_keys_are_salted_with_the_binding():
-    async def keys(binding):
+def test_keys_are_salted_with_the_binding() -> None:
+    async def keys(binding: bytes):
         networks = connect_in_memory(3)
         access = AccessStructure(3, 1)
         started = await asyncio.gather(
@@ -58,8 +58,8 @@ def test_keys_are_salted_with_the_binding():
 
 
 @pytest.mark.parametrize("n_bytes", [0, KEY_BYTES - 1, KEY_BYTES + 1, 3 * KEY_BYTES])
-def test_keys_of_a_wrong_length_are_refused(n_bytes):
-    async def program():
+def test_keys_of_a_wrong_length_are_refused(n_bytes: int) -> None:
+    async def program() -> None:
         network = connect_in_memory(3)[1]
         network.handle(0, Kind.ENGINE, 0, bytes(n_bytes))
         with pytest.raises(ProtocolViolation, match="party 0 sent keys of a wrong length"):
@@ -68,8 +68,8 @@ def test_keys_of_a_wrong_length_are_refused(n_bytes):
     asyncio.run(program())
 
 
-def test_a_step_label_is_used_once():
-    async def program(session):
+def test_a_step_label_is_used_once() -> None:
+    async def program(session: Session) -> None:
         with session.step(Step.SCORE, "1"):
             pass
         with session.step(Step.SELECT, "1"):
@@ -80,8 +80,8 @@ def test_a_step_label_is_used_once():
     run_parties(3, 1, program)
 
 
-def test_no_two_streams_of_a_session_are_equal():
-    async def program(session):
+def test_no_two_streams_of_a_session_are_equal() -> None:
+    async def program(session: Session) -> None:
         drawn = []
         for step, label in ((Step.SCORE, "1"), (Step.SCORE, "2"), (Step.SELECT, "1")):
             with session.step(step, label) as channel:
@@ -97,8 +97,8 @@ def test_no_two_streams_of_a_session_are_equal():
     run_parties(3, 1, program)
 
 
-def test_a_channel_goes_on_in_its_stream():
-    async def program(session):
+def test_a_channel_goes_on_in_its_stream() -> None:
+    async def program(session: Session):
         with session.step(Step.SCORE, "1") as channel:
             component = session.access.held[session.pid][0]
             first = channel.stream("reshare", component, 0).read(16)
@@ -107,10 +107,10 @@ def test_a_channel_goes_on_in_its_stream():
     assert run_parties(3, 1, program) == [True] * 3
 
 
-def test_masks_of_successive_messages_differ():
+def test_masks_of_successive_messages_differ() -> None:
     frames = []
 
-    async def program(session):
+    async def program(session: Session) -> None:
         with session.step(Step.SCORE, "1") as channel:
             for _ in range(3):
                 own = np.zeros(4, np.uint32)
@@ -126,8 +126,8 @@ def test_masks_of_successive_messages_differ():
     assert len(set(frames)) == 9
 
 
-def test_statistics_count_rounds_along_the_deepest_fork():
-    async def program(session):
+def test_statistics_count_rounds_along_the_deepest_fork() -> None:
+    async def program(session: Session):
         with session.step(Step.SCORE, "1") as channel:
             pieces = channel.fork(2)
             for piece, n_rounds in zip(pieces, (1, 3), strict=True):
@@ -142,7 +142,7 @@ def test_statistics_count_rounds_along_the_deepest_fork():
         assert statistics.bytes_sent == 4 * 2 * (13 + 2)
 
 
-def test_disagreement_names_the_other_party():
+def test_disagreement_names_the_other_party() -> None:
     async def program():
         sessions = await start_sessions(3, 1)
         values = [b"same", b"same", b"other"]
@@ -157,7 +157,7 @@ def test_disagreement_names_the_other_party():
     assert "disagrees about model" in str(errors[0])
 
 
-def test_all_name_the_one_that_stands_against_the_rest():
+def test_all_name_the_one_that_stands_against_the_rest() -> None:
     async def program():
         sessions = await start_sessions(3, 1)
         heads = [b"head", b"rolled back", b"head"]
@@ -174,16 +174,16 @@ def test_all_name_the_one_that_stands_against_the_rest():
     assert "party 1 disagrees about the ledger" in str(errors[0])
 
 
-def test_published_values_reach_everybody():
-    async def program(session):
+def test_published_values_reach_everybody() -> None:
+    async def program(session: Session):
         return await session.publish("state", b"from %d" % session.pid)
 
     expected = {pid: b"from %d" % pid for pid in range(4)}
     assert run_parties(4, 1, program) == [expected] * 4
 
 
-def test_agreement_and_close():
-    async def program(session):
+def test_agreement_and_close() -> None:
+    async def program(session: Session):
         await session.agree("model", b"same")
         await session.close()
         return session.network.failure.done()
@@ -191,7 +191,7 @@ def test_agreement_and_close():
     assert run_parties(3, 1, program) == [False] * 3
 
 
-def test_secrets_are_neither_shown_nor_serialised():
+def test_secrets_are_neither_shown_nor_serialised() -> None:
     session = run_parties(3, 1, give_session)[0]
     share = deal(session.access, ring(20), np.array([123456]))[0]
     shown = repr(session) + repr(share)

@@ -17,7 +17,7 @@ WIDTHS = [8, 16, 32, 64]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_bit_r_of_word_c_belongs_to_value_r_n_over_w_plus_c(width):
+def test_bit_r_of_word_c_belongs_to_value_r_n_over_w_plus_c(width: int) -> None:
     n_words = 3
     values = np.random.default_rng(width).integers(
         0, (1 << width) - 1, width * n_words, dtype=f"u{width // 8}", endpoint=True
@@ -32,7 +32,7 @@ def test_bit_r_of_word_c_belongs_to_value_r_n_over_w_plus_c(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("n_planes", [1, 5, 8])
-def test_round_trip_of_the_low_planes(width, n_planes):
+def test_round_trip_of_the_low_planes(width: int, n_planes: int) -> None:
     values = np.random.default_rng(1).integers(0, 1 << n_planes, 2 * width).astype(f"u{width // 8}")
     planes = to_planes(values, n_planes)
     assert planes.shape == (n_planes, 2)
@@ -41,19 +41,19 @@ def test_round_trip_of_the_low_planes(width, n_planes):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_transposing_twice_gives_the_words_back(width):
+def test_transposing_twice_gives_the_words_back(width: int) -> None:
     words = np.random.default_rng(2).integers(0, 1 << 8, (width, 5)).astype(f"u{width // 8}")
     assert np.array_equal(transpose_bits(transpose_bits(words)), words)
 
 
-def test_padding():
+def test_padding() -> None:
     assert pad_values(np.arange(3, dtype=np.uint8), 4).tolist() == [0, 1, 2, 0]
     values = np.arange(4, dtype=np.uint8)
     assert pad_values(values, 4) is values
 
 
 @pytest.mark.parametrize(("bits", "size"), [(1, 1), (8, 1), (9, 2), (17, 4), (33, 8), (64, 8)])
-def test_word_sizes(bits, size):
+def test_word_sizes(bits: int, size) -> None:
     assert word_dtype(bits).itemsize == size
 
 

@@ -12,6 +12,7 @@ from mpc.errors import EncodingOverflow, MpcError
 from mpc.noise.sources import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, check_measurable, make_noise
 from mpc.steps.selection import MAX_SCORE_BITS, score_bits
@@ -21,7 +22,7 @@ ACCESS = AccessStructure(3, 1)
 
 
 @given(*(st.integers(1, 2**29) for _ in range(3)))
-def test_the_ring_is_the_smallest_that_cannot_wrap(n_max, y_max, noise_bound):
+def test_the_ring_is_the_smallest_that_cannot_wrap(n_max: int, y_max, noise_bound: int) -> None:
     parameters = RingParameters.choose(n_max, y_max, noise_bound)
     half = 1 << (parameters.ring_bits - 1)
     largest = n_max + max(y_max, noise_bound)
@@ -30,18 +31,18 @@ def test_the_ring_is_the_smallest_that_cannot_wrap(n_max, y_max, noise_bound):
 
 
 @pytest.mark.parametrize("bits", [19, 20])
-def test_adult_needs_19_or_20_bits(bits):
+def test_adult_needs_19_or_20_bits(bits: int) -> None:
     noise_bound = {19: 100_000, 20: 300_000}[bits]
     assert RingParameters.choose(65_535, 65_535, noise_bound).ring_bits == bits
 
 
-def test_a_ring_above_32_bits_is_refused():
+def test_a_ring_above_32_bits_is_refused() -> None:
     assert RingParameters.choose(2**30, 2**30 - 1, 0).ring_bits == 32
     with pytest.raises(EncodingOverflow, match="33 bits"):
         RingParameters.choose(2**30, 2**30, 0)
 
 
-def test_noise_that_could_wrap_is_refused():
+def test_noise_that_could_wrap_is_refused() -> None:
     noise = make_noise(NoiseKind.DEALERS, ACCESS)
     parameters = RingParameters.choose(1000, 1000, noise.gaussian_bound(Fraction(10_000)))
     check_measurable(parameters, noise, Fraction(10_000))
@@ -55,7 +56,7 @@ def test_noise_that_could_wrap_is_refused():
     ),
     noise_bound=st.integers(0, 2**40),
 )
-def test_noisy_scores_fit_into_their_bits(scores, noise_bound):
+def test_noisy_scores_fit_into_their_bits(scores, noise_bound: int) -> None:
     multipliers, biases = zip(*scores, strict=True)
     bits = score_bits(multipliers, biases, 1 << 18, noise_bound)
     offset = 1 << (bits - 1)
@@ -65,7 +66,7 @@ def test_noisy_scores_fit_into_their_bits(scores, noise_bound):
             assert offset + c * (distance - bias) + noise_bound < 2 * offset
 
 
-def test_scores_above_62_bits_are_refused():
+def test_scores_above_62_bits_are_refused() -> None:
     with pytest.raises(EncodingOverflow, match=str(MAX_SCORE_BITS)):
         score_bits([2**45], [0], 1 << 18, 0)
 
@@ -73,10 +74,10 @@ def test_scores_above_62_bits_are_refused():
 class Zeros:
     """Noise of a known value."""
 
-    def gaussian(self, n, sigma2):
+    def gaussian(self, n: int, sigma2: Fraction):
         return np.full(n, -2)
 
-    def gumbel(self, n, fraction_bits):
+    def gumbel(self, n: int, fraction_bits: int):
         return np.zeros(n, np.int64)
 
 
@@ -84,7 +85,7 @@ def run_job(request, cells=(1, 2, 5), sizes=(2, 1)):
     parameters = RingParameters.choose(10, 10, 400)
     shares = deal(ACCESS, ring(parameters.ring_bits), np.array(cells))
 
-    async def program(session):
+    async def program(session: Session):
         job = SecureJob(session, parameters, make_noise(NoiseKind.DEALERS, ACCESS, sampler=Zeros()))
         await job.load(shares[session.pid], sizes)
         return await request(job)
@@ -92,29 +93,29 @@ def run_job(request, cells=(1, 2, 5), sizes=(2, 1)):
     return run_parties(3, 1, program)
 
 
-def test_noisy_counts_may_be_negative():
+def test_noisy_counts_may_be_negative() -> None:
     answers = run_job(lambda job: job.measure("m", [1, 0], Fraction(100)))
     assert [[v.tolist() for v in a] for a in answers] == [[[-1], [-5, -4]]] * 3
 
 
-def test_one_candidate_is_chosen_and_costs_a_round_of_scores_only():
+def test_one_candidate_is_chosen_and_costs_a_round_of_scores_only() -> None:
     assert run_job(lambda job: job.select("s", [1], [np.array([4])], [3], [0])) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("model", [[0, 16], [-1, 3], [2**40, 0]])
-def test_model_counts_outside_their_bits_are_refused(model):
+def test_model_counts_outside_their_bits_are_refused(model) -> None:
     request = [np.array(model), np.array([1])]
     with pytest.raises(EncodingOverflow, match=r"model (count|marginal)"):
         run_job(lambda job: job.select("s", [0, 1], request, [1, 1], [0, 0]))
 
 
 @pytest.mark.parametrize("kind", NoiseKind)
-def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind):
+def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind) -> None:
     parameters = RingParameters.choose(1000, 1000, 5000)
     tables = [np.array([0, 0]), np.array([900, 0])]
     shares = [deal(ACCESS, ring(parameters.ring_bits), table) for table in tables]
 
-    async def program(session):
+    async def program(session: Session):
         job = SecureJob(session, parameters, make_noise(kind, ACCESS))
         found = []
         for number, dealt in enumerate(shares):
@@ -132,8 +133,8 @@ def test_cells_are_replaced_and_noise_made_ahead_is_kept(kind):
     assert all(np.array_equal(full, other[1][0]) for other in answers)
 
 
-def test_a_job_without_cells_refuses():
-    async def program(session):
+def test_a_job_without_cells_refuses() -> None:
+    async def program(session: Session) -> None:
         job = SecureJob(
             session, RingParameters.choose(10, 10, 400), make_noise(NoiseKind.DEALERS, ACCESS)
         )
@@ -145,8 +146,8 @@ def test_a_job_without_cells_refuses():
     run_parties(3, 1, program)
 
 
-def test_a_request_label_is_answered_once():
-    async def twice(job):
+def test_a_request_label_is_answered_once() -> None:
+    async def twice(job) -> None:
         await job.measure("m", [0], Fraction(100))
         with pytest.raises(MpcError, match="was run before"):
             await asyncio.wait_for(job.measure("m", [0], Fraction(100)), 5)

@@ -1,5 +1,7 @@
 """Uploads: what the parties add up, and the exact sizes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from tests.support.sessions import reveal
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 
 
-def stored(upload_format, values, directory, name):
+def stored(upload_format, values, directory, name: str):
     paths = []
     for pid, body in enumerate(upload_format.share(values)):
         path = directory / f"{name}-{pid}"
@@ -22,7 +24,9 @@ def stored(upload_format, values, directory, name):
 
 @pytest.mark.parametrize("mt", STRUCTURES)
 @pytest.mark.parametrize("ring_bits", [9, 20, 32])
-def test_uploads_add_up(mt, ring_bits, tmp_path, monkeypatch):
+def test_uploads_add_up(
+    mt: tuple[int, int], ring_bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mpc.steps.upload.CHUNK_CELLS", 16)
     access = AccessStructure(*mt)
     upload_format = UploadFormat(access, ring_bits, 37)
@@ -36,12 +40,12 @@ def test_uploads_add_up(mt, ring_bits, tmp_path, monkeypatch):
     assert np.array_equal(reveal(shares), sum(holders))
 
 
-def test_with_three_parties_one_gets_seeds_only():
+def test_with_three_parties_one_gets_seeds_only() -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 1000)
     assert [upload_format.body_size(pid) for pid in range(3)] == [32 + 2500, 32 + 2500, 64]
 
 
-def test_bodies_do_not_depend_on_the_values_alone(tmp_path):
+def test_bodies_do_not_depend_on_the_values_alone(tmp_path: Path) -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 50)
     zeros, ones = np.zeros(50, np.int64), np.full(50, 2**19 - 1)
     first, again, other = (
@@ -55,14 +59,14 @@ def test_bodies_do_not_depend_on_the_values_alone(tmp_path):
     "values",
     [np.zeros(4, np.int64), np.array([0, 0, -1]), np.array([0, 2**19, 0]), np.zeros((3, 1))],
 )
-def test_values_that_do_not_fit_are_refused(values):
+def test_values_that_do_not_fit_are_refused(values) -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 3)
     with pytest.raises(EncodingOverflow):
         upload_format.share(values)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_body_of_a_wrong_length_is_refused(change, tmp_path):
+def test_a_body_of_a_wrong_length_is_refused(change, tmp_path: Path) -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 8)
     path = tmp_path / "body"
     path.write_bytes(bytes(upload_format.body_size(0) + change))

@@ -63,7 +63,9 @@ def test_dealt_noise_costs_half_as_much_variance_again() -> None:
 
 
 @pytest.mark.parametrize(("source", "factor"), [((1, 1, 1), 1.0), ((3, 2, 2), 1.5)])
-def test_plaintext_noise_has_the_stated_variance(source: tuple[int, int, int], factor) -> None:
+def test_plaintext_noise_has_the_stated_variance(
+    source: tuple[int, int, int], factor: float
+) -> None:
     noise = PlaintextNoise(*source)
     cells = noise.gaussian(40_000, Fraction(64))
     # the variance of a sample variance is 2 / n: six standard errors

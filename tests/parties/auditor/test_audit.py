@@ -41,7 +41,7 @@ from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry
 from parties.wire.run_facts import RunFacts
 from parties.wire.transcript import PURPOSE, Transcript, counts_digest, values_digest
-from tests.support.finished_run import finished_run
+from tests.support.finished_run import FinishedRun
 
 N_PARTIES = 3
 Lines = list[dict[str, Any]]
@@ -82,9 +82,8 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def finished() -> Job:
-    run = finished_run
-    return Job(run.out, run.keys)
+def finished(finished_run: FinishedRun) -> Job:
+    return Job(finished_run.out, finished_run.keys)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import random
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -92,7 +93,7 @@ class Page(HTMLParser):
         self.close()
         assert not self.open, "an element is not closed"
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         attributes = dict(attrs)
         if "id" in attributes:
             self.ids.append(attributes["id"])
@@ -103,14 +104,14 @@ class Page(HTMLParser):
         if tag not in self.void:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag, attrs) -> None:
         if "id" in dict(attrs):
             self.ids.append(dict(attrs)["id"])
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data) -> None:
         if self.open and "style" not in self.open and data.strip():
             self.texts.append((data.strip(), tuple(self.open)))
             if "tr" in self.open:
@@ -121,7 +122,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("full")
     rows = make_rows()
     random.Random(1).shuffle(rows)
@@ -134,7 +135,7 @@ def page(written):
     return Page((written / "compare.html").read_text("utf-8"))
 
 
-def test_an_interval_is_students_t_over_the_seeds():
+def test_an_interval_is_students_t_over_the_seeds() -> None:
     # mean 3, squared deviations 4 + 1 + 0 + 1 + 4 = 10, variance 10/4, standard error sqrt(1/2)
     mean = mean_of([1, 2, 3, 4, 5])
     half = T_4 * math.sqrt(0.5)
@@ -143,18 +144,18 @@ def test_an_interval_is_students_t_over_the_seeds():
     assert mean.half_width == pytest.approx(half, rel=1e-9)
 
 
-def test_two_seeds_have_the_wide_interval_of_one_degree_of_freedom():
+def test_two_seeds_have_the_wide_interval_of_one_degree_of_freedom() -> None:
     # t with one degree of freedom is Cauchy's: tan(0.475 pi) = 12.706; standard error 1
     assert mean_of([4, 6]).half_width == pytest.approx(math.tan(0.475 * math.pi), rel=1e-9)
 
 
-def test_one_value_has_no_interval_and_none_no_mean():
+def test_one_value_has_no_interval_and_none_no_mean() -> None:
     assert mean_of([4.0]).interval is None
     assert mean_of([4.0]).half_width == 0
     assert mean_of([]) is None
 
 
-def test_ratios_and_differences_pair_the_seeds():
+def test_ratios_and_differences_pair_the_seeds() -> None:
     central = [make_row("central", seed=s, error_l1=e, nll=9 + e) for s, e in enumerate((1, 2, 4))]
     # Seed 7 has no partner; ratios on the others are 2, 4, 8, so logs are 1, 2, 3 times log 2.
     errors = ((2, 32.0), (0, 2.0), (1, 8.0), (7, 99.0))
@@ -168,20 +169,20 @@ def test_ratios_and_differences_pair_the_seeds():
     assert own.metrics["error_l1"].n == 4
 
 
-def test_there_is_no_ratio_to_an_error_of_zero():
+def test_there_is_no_ratio_to_an_error_of_zero() -> None:
     rows = [make_row("central", error_l1=0.0), make_row("flaim")]
     own = summarise(rows)[1]
     assert own.ratios["error_l1"] is None
     assert own.differences["error_l1"].mean == 0.25
 
 
-def test_without_central_there_is_nothing_to_pair_with():
+def test_without_central_there_is_nothing_to_pair_with() -> None:
     assert summarise([make_row("flaim")])[0].ratios == {}
     others = summarise([make_row("flaim", "3"), make_row("central", "1")])
     assert [group.ratios for group in others] == [{}, {}]
 
 
-def test_bytes_of_one_run_get_no_interval_but_errors_do():
+def test_bytes_of_one_run_get_no_interval_but_errors_do() -> None:
     rows = [make_row("distaim", seed=s, error_l1=0.1 * s, bytes_up=7.0) for s in range(3)]
     own = summarise(rows)[0]
     assert own.metrics["bytes_up"].interval is None
@@ -190,17 +191,17 @@ def test_bytes_of_one_run_get_no_interval_but_errors_do():
     assert summarise([make_row("flaim", seed=s) for s in range(3)])[0].metrics["bytes_up"].interval
 
 
-def test_groups_stand_in_the_order_of_methods_and_of_epsilon_as_a_number():
+def test_groups_stand_in_the_order_of_methods_and_of_epsilon_as_a_number() -> None:
     rows = [make_row(m, e) for e in ("10", "3", "1/2") for m in reversed(METHODS)]
     expected = [(m, e) for m in METHODS for e in ("1/2", "3", "10")]
     assert [(group.method, group.epsilon) for group in summarise(rows)] == expected
 
 
-def test_texts_for_one_epsilon_are_one_group():
+def test_texts_for_one_epsilon_are_one_group() -> None:
     assert len(summarise([make_row("flaim", "1"), make_row("flaim", "1.0", 1)])) == 1
 
 
-def test_csv_gives_every_row_back_in_order(tmp_path):
+def test_csv_gives_every_row_back_in_order(tmp_path: Path) -> None:
     rows = [
         make_row("flaim", "10", 1, error_l1=1 / 3, auc=None),
         make_row("flaim", "1/2", 0),
@@ -224,7 +225,7 @@ def test_csv_gives_every_row_back_in_order(tmp_path):
                 assert float(line[name]) == value
 
 
-def test_json_has_facts_rows_and_the_summary(written):
+def test_json_has_facts_rows_and_the_summary(written) -> None:
     content = json.loads((written / "compare.json").read_text("utf-8"))
     assert Facts(**content["facts"]) == FACTS
     rows = [Row(**row) for row in content["rows"]]
@@ -243,7 +244,7 @@ def test_json_has_facts_rows_and_the_summary(written):
     assert low < later["ratio_to_central"]["error_l1"]["mean"] < high
 
 
-def test_every_mention_of_the_oracle_is_marked(written):
+def test_every_mention_of_the_oracle_is_marked(written) -> None:
     text = (written / "compare.html").read_text("utf-8")
     names = list(re.finditer(r"augflaim-oracle|AugFLAIM \(Oracle\)", text))
     assert len(names) > 20
@@ -251,13 +252,13 @@ def test_every_mention_of_the_oracle_is_marked(written):
         assert text[name.end() :].startswith(f" ({NOT_PRIVATE})"), text[name.start() - 40 :][:120]
 
 
-def test_the_mark_is_not_given_to_private_methods(tmp_path):
+def test_the_mark_is_not_given_to_private_methods(tmp_path: Path) -> None:
     facts = FACTS.model_copy(update={"settings": {}, "remarks": []})
     write_reports(tmp_path, facts, make_rows(("central", "flaim"), ("1",), 1))
     assert f"({NOT_PRIVATE})" not in (tmp_path / "compare.html").read_text("utf-8")
 
 
-def test_the_mark_stands_in_every_table_and_legend(page):
+def test_the_mark_stands_in_every_table_and_legend(page) -> None:
     label = f"AugFLAIM (Oracle) ({NOT_PRIVATE})"
     lines = [line for line in page.lines if line and line[0] == label]
     # what was compared; two errors, their ratios, NLL, AUC, differences, time; bytes and runs by ε
@@ -265,7 +266,7 @@ def test_the_mark_stands_in_every_table_and_legend(page):
     assert page.drawn().count(label) == len(page.images) == 7
 
 
-def test_copied_bytes_and_plaintext_utility_are_marked_and_explained(page):
+def test_copied_bytes_and_plaintext_utility_are_marked_and_explained(page) -> None:
     texts = [text for text, _ in page.texts]
     assert "DistAIM †‡" in texts
     assert "DistAIM" not in texts
@@ -273,7 +274,7 @@ def test_copied_bytes_and_plaintext_utility_are_marked_and_explained(page):
     assert "plaintext oracle" in texts
 
 
-def test_a_real_run_carries_no_signs(tmp_path):
+def test_a_real_run_carries_no_signs(tmp_path: Path) -> None:
     rows = [make_row("distaim", communication="measured", is_real_mpc=True)]
     write_reports(tmp_path, FACTS, rows)
     text = (tmp_path / "compare.html").read_text("utf-8")
@@ -281,7 +282,7 @@ def test_a_real_run_carries_no_signs(tmp_path):
     assert "‡" not in text
 
 
-def test_remarks_are_printed_escaped_and_the_page_says_that_it_is_not_private(written):
+def test_remarks_are_printed_escaped_and_the_page_says_that_it_is_not_private(written) -> None:
     text = (written / "compare.html").read_text("utf-8")
     assert "augflaim-oracle (not private) reads &lt;exact&gt; marginals." in text
     assert "This page is not private." in text
@@ -290,7 +291,7 @@ def test_remarks_are_printed_escaped_and_the_page_says_that_it_is_not_private(wr
     assert "0.9212" in text
 
 
-def test_the_page_needs_no_network_and_every_plot_says_what_it_shows(written, page):
+def test_the_page_needs_no_network_and_every_plot_says_what_it_shows(written, page) -> None:
     text = (written / "compare.html").read_text("utf-8")
     addresses = re.findall(r"""(?:href|src)="([^"#][^"]*)|url\(([^#][^)]*)""", text)
     assert addresses == []
@@ -302,21 +303,21 @@ def test_the_page_needs_no_network_and_every_plot_says_what_it_shows(written, pa
         assert len(image["aria-label"]) > 30
 
 
-def test_central_has_no_place_where_bytes_are_shown(page):
+def test_central_has_no_place_where_bytes_are_shown(page) -> None:
     captions = [text for text, around in page.texts if "figcaption" in around]
     assert any("Central AIM is left out" in caption for caption in captions)
     widths = [line for line in page.lines if line[0] == "central AIM" and len(line) == 6]
     assert widths == []  # the table of bytes has six columns
 
 
-def test_the_same_rows_in_any_order_give_the_same_bytes(written, tmp_path):
+def test_the_same_rows_in_any_order_give_the_same_bytes(written, tmp_path: Path) -> None:
     write_reports(tmp_path, FACTS, make_rows())
     for name in ("compare.csv", "compare.json", "compare.html"):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes()
 
 
 @pytest.mark.parametrize("method", ["central", "distaim", "oneway"])
-def test_one_run_of_one_method_without_auc_is_a_page(tmp_path, method):
+def test_one_run_of_one_method_without_auc_is_a_page(tmp_path: Path, method) -> None:
     facts = FACTS.model_copy(
         update={"target": None, "reference_auc": None, "settings": {}, "records_per_holder": {}}
     )
@@ -331,7 +332,7 @@ def test_one_run_of_one_method_without_auc_is_a_page(tmp_path, method):
     assert summary[0]["metrics"]["error_l1"]["interval"] is None
 
 
-def test_an_auc_that_one_method_lacks_is_a_dash_for_it_alone(tmp_path):
+def test_an_auc_that_one_method_lacks_is_a_dash_for_it_alone(tmp_path: Path) -> None:
     rows = [make_row("central"), make_row("flaim", auc=None)]
     rows += [make_row("flaim", "3", 0, auc=0.7, error_l1=9e-4)]
     write_reports(tmp_path, FACTS, rows)
@@ -340,13 +341,13 @@ def test_an_auc_that_one_method_lacks_is_a_dash_for_it_alone(tmp_path):
     assert ["central AIM", "0.8000", "–"] in lines
 
 
-def test_nothing_to_compare_is_refused(tmp_path):
+def test_nothing_to_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
         write_reports(tmp_path, FACTS, [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plots_for_the_docs_are_files_that_stay_the_same(tmp_path):
+def test_plots_for_the_docs_are_files_that_stay_the_same(tmp_path: Path) -> None:
     rows = make_rows(("central", "distaim", ORACLE), ("1",), 2)
     for prefix in ("adult", "again"):
         write_plots(tmp_path, FACTS, rows, prefix)
@@ -362,7 +363,7 @@ def test_plots_for_the_docs_are_files_that_stay_the_same(tmp_path):
         assert "currentColor" not in text
 
 
-def test_plots_without_numbers_are_not_written(tmp_path):
+def test_plots_without_numbers_are_not_written(tmp_path: Path) -> None:
     write_plots(tmp_path, FACTS, [make_row("central", auc=None)], "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "x-error-epsilon.svg",
@@ -370,7 +371,7 @@ def test_plots_without_numbers_are_not_written(tmp_path):
     ]
 
 
-def test_the_marker_marks_once():
+def test_the_marker_marks_once() -> None:
     mark = text_marker([make_row("flaim")])
     once = "flaim, augflaim-oracle (not private), augflaim-private, AugFLAIM (Oracle) (not private)"
     assert mark(once.replace(" (not private)", "")) == once
@@ -389,11 +390,11 @@ def test_the_marker_marks_once():
         (1.5e12, 2e9, "1,500 ± 2 GB"),
     ],
 )
-def test_bytes_are_in_units_that_people_read(value, spread, text):
+def test_bytes_are_in_units_that_people_read(value, spread, text: str) -> None:
     assert human_bytes(value, spread) == text
 
 
-def test_long_times_are_minutes():
+def test_long_times_are_minutes() -> None:
     assert human_seconds(12.34, 0.5) == "12.3 ± 0.5 s"
     assert human_seconds(119) == "119 s"
     assert human_seconds(150, 6) == "2.50 ± 0.10 min"
@@ -401,7 +402,7 @@ def test_long_times_are_minutes():
 
 
 @given(st.lists(st.floats(0, 1), max_size=8).map(sorted))
-def test_names_are_spread_apart_in_order_around_their_mean(heights):
+def test_names_are_spread_apart_in_order_around_their_mean(heights) -> None:
     placed = spread_apart(heights, 0.065)
     assert all(b - a > 0.065 - 1e-9 for a, b in pairwise(placed))
     assert sum(placed) == pytest.approx(sum(heights), abs=1e-9)

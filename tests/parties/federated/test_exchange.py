@@ -38,7 +38,7 @@ N_MAX = 1000
 NOISE = noise_terms(federated_costs(K))
 
 
-def tables(seed=0):
+def tables(seed: int = 0):
     generator = np.random.default_rng(seed)
     sizes = generator.integers(20, 60, K)
     return [np.stack([generator.integers(0, size, n) for size in TOY.sizes], axis=1) for n in sizes]
@@ -75,7 +75,7 @@ def run(settings, holders, **changes):
 class InTheClear:
     """Answers FLAIM's requests without messages: what the federation must come to."""
 
-    def __init__(self, settings):
+    def __init__(self, settings) -> None:
         self.holders = members(settings, lambda _: NoNoise())
         self.tables = [FlaimHolder(TOY, rows) for rows in tables()]
 
@@ -93,7 +93,7 @@ class InTheClear:
 
 
 @pytest.mark.parametrize("variant", list(Variant))
-def test_sums_over_messages_are_the_sums(variant):
+def test_sums_over_messages_are_the_sums(variant) -> None:
     settings = setup(variant)
     clear = InTheClear(settings)
     server = flaim(settings, PAIRS, NOISE, MirrorDescent())
@@ -112,7 +112,7 @@ def test_sums_over_messages_are_the_sums(variant):
         )
 
 
-def test_the_same_seed_and_noise_give_the_same_run():
+def test_the_same_seed_and_noise_give_the_same_run() -> None:
     some = Participation(K, Fraction(1, 2), 3)
     settings = setup(Variant.PRIVATE, participation=some, rounds=4)
     runs = [run(settings, members(settings, SeededNoise)) for _ in range(2)]
@@ -125,27 +125,27 @@ def test_the_same_seed_and_noise_give_the_same_run():
 class Wire:
     """Writes down everything that is sent between a server and its holders."""
 
-    def __init__(self, holders):
+    def __init__(self, holders) -> None:
         self.holders, self.sent = holders, []
 
-    def exchange(self, stage, round_number, number, body):
+    def exchange(self, stage, round_number: int, number: int, body: bytes):
         answer = self.holders[number].answer(stage, body)
         self.sent.append((stage, number, body, answer))
         return answer
 
 
-def served(settings, wire, tolerance=Fraction(0)):
+def served(settings, wire, tolerance: float = Fraction(0)):
     return FederatedServer(settings, PAIRS, N_MAX, wire.exchange, tolerance)
 
 
-def test_unmasked_contributions_never_reach_the_server():
+def test_unmasked_contributions_never_reach_the_server() -> None:
     settings = setup(Variant.PRIVATE)
     holders = members(settings, lambda _: NoNoise())
     plain = []
     for holder in holders:
         own = holder._vector
 
-        def noted(order, number, sigma2, own=own):
+        def noted(order, number: int, sigma2: Fraction, own=own):
             vector = own(order, number, sigma2)
             plain.append(pack_ring(vector.astype(np.uint32), order.ring_bits))
             return vector
@@ -160,7 +160,9 @@ def test_unmasked_contributions_never_reach_the_server():
     assert not any(vector in everything for vector in long)
 
 
-def test_without_masks_the_same_check_finds_the_contributions(monkeypatch):
+def test_without_masks_the_same_check_finds_the_contributions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The negative control of the test above."""
     for name in ("add_self_mask", "add_pair_mask"):
         monkeypatch.setattr(f"mpc.aggregation.member.{name}", lambda *_: None)
@@ -169,7 +171,7 @@ def test_without_masks_the_same_check_finds_the_contributions(monkeypatch):
     wire = Wire(holders)
     seen = []
 
-    def exchange(stage, round_number, number, body):
+    def exchange(stage, round_number: int, number: int, body: bytes):
         answer = wire.exchange(stage, round_number, number, body)
         if stage == Stage.CONTRIBUTE:
             counts = holders[number]._table.marginal(("a",)) << GRID_BITS
@@ -189,7 +191,7 @@ def order_bits(sent):
     return json.loads(orders[-1])["ring_bits"]
 
 
-def test_bytes_are_those_of_the_messages():
+def test_bytes_are_those_of_the_messages() -> None:
     settings = setup(Variant.PRIVATE)
     wire = Wire(members(settings, SeededNoise))
     served(settings, wire).run(NOISE, MirrorDescent())
@@ -204,10 +206,10 @@ def test_bytes_are_those_of_the_messages():
 
 @pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize("tolerance", [Fraction(0), Fraction(1, 2)])
-def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance):
+def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance: float) -> None:
     settings = setup(Variant.PRIVATE, rounds=2)
 
-    def deliver(at, round_number, holder):
+    def deliver(at, round_number: int, holder):
         return not (at == stage and round_number == 1 and holder == 2)
 
     found = run(
@@ -224,10 +226,10 @@ def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance):
     assert len(found.result.rounds) == 3
 
 
-def test_too_few_holders_leave_a_round_without_sums():
+def test_too_few_holders_leave_a_round_without_sums() -> None:
     settings = setup(Variant.ONEWAY)
 
-    def deliver(at, round_number, holder):
+    def deliver(at, round_number: int, holder):
         return not (at == "contribute" and round_number == 0 and holder < 3)
 
     found = run(settings, members(settings), tolerance=Fraction(1, 2), deliver=deliver)
@@ -236,7 +238,7 @@ def test_too_few_holders_leave_a_round_without_sums():
 
 
 @pytest.mark.parametrize(("holders", "tolerance"), [(5, 0), (5, Fraction(2, 5)), (1, 0)])
-def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance):
+def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance: float) -> None:
     """Also with a single contributor, and with as many dropouts as are tolerated."""
     wide = parse_workload("3way", TOY)
     settings = setup(Variant.ONEWAY, participation=Participation(holders, Fraction(1), 0))
@@ -246,7 +248,7 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance):
     ]
     n_missing = int(tolerance * holders)
 
-    def exchange(stage, round_number, number, body):
+    def exchange(stage, round_number: int, number: int, body: bytes):
         if stage == Stage.CONTRIBUTE and number < n_missing:
             return None
         return people[number].answer(stage, body)
@@ -265,20 +267,20 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance):
     assert abs(draws.mean()) < 4 * 3 / math.sqrt(len(draws))
 
 
-def test_holders_refuse_what_they_cannot_pay():
+def test_holders_refuse_what_they_cannot_pay() -> None:
     settings = setup(Variant.NAIVE)
     with pytest.raises(BudgetExceeded):
         run(settings, members(settings, rho=RHO / 2))
 
 
-def test_holders_pay_exactly_what_the_server_books():
+def test_holders_pay_exactly_what_the_server_books() -> None:
     settings = setup(Variant.PRIVATE)
     holders = members(settings, lambda _: NoNoise())
     result = run(settings, holders).result
     assert all(holder._budget.spent == result.rho_spent for holder in holders)
 
 
-def test_the_cost_of_summed_noise_is_below_what_is_claimed():
+def test_the_cost_of_summed_noise_is_below_what_is_claimed() -> None:
     costs = federated_costs(2**16)
     tau = 10 * 2**16 * math.exp(-(math.pi**2) * MIN_GRID_SIGMA2)
     assert tau / 4 < float(costs.measure_slack)
@@ -290,7 +292,7 @@ def question():
     settings = setup(Variant.PRIVATE)
     asked = []
 
-    def exchange(stage, round_number, number, body):
+    def exchange(stage, round_number: int, number: int, body: bytes):
         if stage == Stage.CHOOSE:
             asked.append(body)
         return holders[number].answer(stage, body)
@@ -300,7 +302,7 @@ def question():
     return asked[0]
 
 
-def test_a_question_carries_model_and_oneways():
+def test_a_question_carries_model_and_oneways() -> None:
     header, model, oneways = decode_question(question(), TOY, CANDIDATES)
     assert header.n_steps == 1
     assert sorted(oneways) == [("a",), ("b",), ("c",)]
@@ -308,7 +310,7 @@ def test_a_question_carries_model_and_oneways():
     assert model.marginals([("a",)])[0].sum() == pytest.approx(model.total)
 
 
-def changed(body, **changes):
+def changed(body: bytes, **changes):
     text, payload = unpack(body)
     return pack({**json.loads(text), **changes}, payload)
 
@@ -326,13 +328,13 @@ def changed(body, **changes):
         lambda body: changed(body, model={"total": -1.0, "cliques": []}),
     ],
 )
-def test_spoilt_questions_are_refused(spoil):
+def test_spoilt_questions_are_refused(spoil) -> None:
     holder = members(setup(Variant.PRIVATE))[0]
     with pytest.raises(RequestRefused):
         holder.choose(spoil(question()))
 
 
-def test_steps_out_of_order_are_refused():
+def test_steps_out_of_order_are_refused() -> None:
     holder = members(setup())[0]
     for stage in (Stage.SHARE_KEYS, Stage.CONTRIBUTE, Stage.UNMASK):
         with pytest.raises(RequestRefused):
@@ -352,5 +354,5 @@ def test_steps_out_of_order_are_refused():
             holder.advertise(json.dumps({**order, key: value}).encode())
 
 
-def test_secrets_do_not_show():
+def test_secrets_do_not_show() -> None:
     assert repr(members(setup())[1]) == "FederatedHolder(1)"

@@ -96,7 +96,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_holder_uploads_once_for_itself(world, engine, tmp_path: Path) -> None:
+def test_a_holder_uploads_once_for_itself(world: World, engine, tmp_path: Path) -> None:
     data = bytes(range(BODY_SIZE))
     with client(world, "ann") as ann:
         receipt = parse(UploadReceipt, ann.put("ann", UPLOAD, body_file(tmp_path, data), 0))
@@ -115,7 +115,9 @@ def test_a_holder_uploads_once_for_itself(world, engine, tmp_path: Path) -> None
         assert ann.status().uploads == {"ann": UPLOAD}
 
 
-def test_an_upload_that_is_cut_off_goes_on_where_it_was(world, engine, tmp_path: Path) -> None:
+def test_an_upload_that_is_cut_off_goes_on_where_it_was(
+    world: World, engine, tmp_path: Path
+) -> None:
     data = bytes(range(BODY_SIZE))
     context = client_context(world.identities["bob"], world.manifest().parties[0].certificate)
     head = (
@@ -153,7 +155,7 @@ def test_an_upload_that_is_cut_off_goes_on_where_it_was(world, engine, tmp_path:
         {"Upload-Offset": ""},
     ],
 )
-def test_an_upload_names_its_id_its_hash_and_its_place(world, engine, wrong) -> None:
+def test_an_upload_names_its_id_its_hash_and_its_place(world: World, engine, wrong) -> None:
     context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
     right = {
         "Distaim-Manifest": world.manifest().digest,
@@ -167,7 +169,7 @@ def test_an_upload_names_its_id_its_hash_and_its_place(world, engine, wrong) -> 
         assert next(iter(wrong)) in answer.json()["message"]
 
 
-def test_only_the_estimator_asks(world, engine, tmp_path: Path) -> None:
+def test_only_the_estimator_asks(world: World, engine, tmp_path: Path) -> None:
     for name in ("ann", "party-1"):
         with client(world, name) as other, pytest.raises(IdentityError, match="may not ask"):
             other.post("/v1/measure/measure-1", MEASURE)
@@ -178,7 +180,7 @@ def test_only_the_estimator_asks(world, engine, tmp_path: Path) -> None:
             estimator.post("/v1/measure/measure-1", MEASURE)
 
 
-def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> None:
+def test_answers_and_errors_cross_the_wire(world: World, engine, tmp_path: Path) -> None:
     with client(world, "ann") as ann:
         ann.put("ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)), 0)
     with client(world, "estimator") as estimator:
@@ -198,7 +200,7 @@ def test_answers_and_errors_cross_the_wire(world, engine, tmp_path: Path) -> Non
         assert estimator.status().state == "failed"
 
 
-def test_another_manifest_is_refused(world, engine) -> None:
+def test_another_manifest_is_refused(world: World, engine) -> None:
     other = Manifest.parse({**world.raw(), "n_max": 63})
     estimator = client(world, "estimator", other)
     with estimator:
@@ -208,7 +210,7 @@ def test_another_manifest_is_refused(world, engine) -> None:
             estimator.status()
 
 
-def test_every_role_may_see_the_manifest_and_the_version(world, engine) -> None:
+def test_every_role_may_see_the_manifest_and_the_version(world: World, engine) -> None:
     context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
     with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
         assert ann.get("/v1/manifest").content == world.manifest().canonical_bytes()
@@ -216,7 +218,7 @@ def test_every_role_may_see_the_manifest_and_the_version(world, engine) -> None:
         assert ann.get("/healthz").json() == {"healthy": True, "version": program_version()}
 
 
-def test_strangers_do_not_get_in(world, engine) -> None:
+def test_strangers_do_not_get_in(world: World, engine) -> None:
     with client(world, "stranger") as stranger, pytest.raises(PartyUnreachable):
         stranger.status()
     anybody = httpx.Client(verify=False, trust_env=False)
@@ -224,7 +226,7 @@ def test_strangers_do_not_get_in(world, engine) -> None:
         anybody.get(f"https://127.0.0.1:{world.ports[0]}/healthz")
 
 
-def test_garbage_does_not_stop_the_party(world, engine) -> None:
+def test_garbage_does_not_stop_the_party(world: World, engine) -> None:
     with socket.create_connection(("127.0.0.1", world.ports[0])) as plain:
         plain.sendall(b"\xff" * 4096)
     context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
@@ -238,6 +240,6 @@ def test_garbage_does_not_stop_the_party(world, engine) -> None:
         assert ann.status().state == "collecting"
 
 
-def test_nobody_at_the_address_is_unreachable(world) -> None:
+def test_nobody_at_the_address_is_unreachable(world: World) -> None:
     with client(world, "ann") as ann, pytest.raises(PartyUnreachable, match="party 0"):
         ann.wait_ready(0.3)

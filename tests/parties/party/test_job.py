@@ -36,7 +36,7 @@ def select_body(**changes) -> bytes:
     return pack({**request, **changes}, payload)
 
 
-def measure_body(candidates=(1,), sigma2="4", round_number=1) -> bytes:
+def measure_body(candidates=(1,), sigma2: Fraction = "4", round_number: int = 1) -> bytes:
     request = {"round": round_number, "candidates": list(candidates), "sigma2": sigma2}
     return json.dumps(request).encode()
 

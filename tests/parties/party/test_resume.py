@@ -37,7 +37,7 @@ class BreakingEngine(ScriptedEngine):
         super().__init__()
         self.breaks_at = breaks_at
 
-    async def measure(self, label, candidates, sigma2):
+    async def measure(self, label: str, candidates, sigma2: Fraction):
         self.breaks_at -= 1
         if self.breaks_at == 0:
             raise LOST
