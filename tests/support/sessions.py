@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.session.access import AccessStructure
 from mpc.shares.replicated import Algebra, Share, reduce_ring
 
 
-def deal(
-    access: AccessStructure, algebra: Algebra, values: np.ndarray, seed: int = 0
-) -> list[Share]:
+def deal(access: AccessStructure, algebra: Algebra, values: Array, seed: int = 0) -> list[Share]:
     """Share values as a trusted dealer would; return the share of every party."""
     generator = np.random.default_rng(seed)
     values = np.asarray(values).astype(algebra.dtype)
@@ -31,10 +30,10 @@ def deal(
     ]
 
 
-def reveal(shares: Sequence[Share]) -> np.ndarray:
+def reveal(shares: Sequence[Share]) -> Array:
     """Reconstruct a shared value from all parties' shares, checking that holders agree."""
     algebra = shares[0].algebra
-    total = np.zeros(shares[0].shape, algebra.dtype)
+    total: Array = np.zeros(shares[0].shape, algebra.dtype)
     for i in sorted(shares[0].support):
         copies = [share.components[i] for share in shares if i in share.components]
         reduced = [reduce_ring(c, algebra.bits) if algebra.bits else c for c in copies]

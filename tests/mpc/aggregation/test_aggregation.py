@@ -2,16 +2,19 @@
 
 import pickle
 import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpc.aggregation.member import Contributor
+from mpc.aggregation.member import Contributor, Vectors
 from mpc.aggregation.messages import HEADER, MessageKind
 from mpc.aggregation.parameters import (
     Parameters,
+    Slots,
     VectorSlot,
     contributors,
     due_shares,
@@ -19,19 +22,24 @@ from mpc.aggregation.parameters import (
     slots_of,
     to_ring,
 )
-from mpc.aggregation.server import Aggregator
+from mpc.aggregation.server import Aggregator, SlotSum
+from mpc.arrays import Array
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation, TooFewMembers
-from mpc.session.session import Session
 from tests.support.aggregation_sessions import SENDING, InMemory, vectors_for
 
+Sums = dict[int, tuple[Array, tuple[int, ...]]]
+Change = Callable[[bytes], bytes]
 
-def parameters(n: int, threshold: int, ring_bits: int = 20, first=0):
+
+def parameters(n: int, threshold: int, ring_bits: int = 20, first: int = 0) -> Parameters:
     return Parameters(b"session", tuple(range(first, first + n)), threshold, ring_bits)
 
 
-def expected(slots, vectors, survivors, ring_bits: int):
+def expected(
+    slots: Slots, vectors: Mapping[int, Vectors], survivors: Collection[int], ring_bits: int
+) -> Sums:
     top = np.uint64((1 << ring_bits) - 1)
-    sums = {}
+    sums: Sums = {}
     for number, who in contributors(slots, survivors).items():
         total = np.zeros(slots[number].n_cells, np.uint64)
         for member in who:
@@ -40,7 +48,7 @@ def expected(slots, vectors, survivors, ring_bits: int):
     return sums
 
 
-def assert_sums(found, wanted) -> None:
+def assert_sums(found: Mapping[int, SlotSum], wanted: Sums) -> None:
     assert set(found) == set(wanted)
     for number, (total, who) in wanted.items():
         assert found[number].contributors == who
@@ -95,8 +103,11 @@ def test_signed_values_must_fit(bits: int) -> None:
                 to_ring(np.array([outside]), bits)
 
 
+Case = tuple[Parameters, dict[int, VectorSlot], dict[int, MessageKind]]
+
+
 @st.composite
-def sessions(draw):
+def sessions(draw: st.DrawFn) -> Case:
     n = draw(st.integers(1, 6))
     first = draw(st.sampled_from([0, 3, 2**32 - 2 - n]))
     public = parameters(
@@ -109,9 +120,9 @@ def sessions(draw):
     return public, slots, leaves
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sessions(), st.integers(0, 2**32))
-def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed: int) -> None:
+def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case: Case, seed: int) -> None:
     public, slots, leaves = case
     vectors = vectors_for(slots, public.ring_bits, seed)
     session = InMemory(public, slots, leaves)
@@ -124,7 +135,9 @@ def test_whoever_leaves_the_rest_get_their_sum_or_are_too_few(case, seed: int) -
 
 
 @given(sessions(), st.randoms())
-def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random) -> None:
+def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(
+    case: Case, random: Random
+) -> None:
     public, slots, _ = case
     survivors = {m for m in public.members if random.random() < 0.6}
     items = due_shares(slots, public.members, survivors)
@@ -138,7 +151,7 @@ def test_never_both_secrets_of_a_member_and_nothing_of_closed_slots(case, random
 @pytest.mark.parametrize(
     "leaving", [MessageKind.ADVERTISE, MessageKind.SHARES, MessageKind.CONTRIBUTION]
 )
-def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving) -> None:
+def test_a_slot_below_its_minimum_stays_closed_while_others_open(leaving: MessageKind) -> None:
     slots = {
         0: VectorSlot(6, (0, 1, 2), 3),
         1: VectorSlot(6, (0, 1, 2, 3), 3),
@@ -207,7 +220,9 @@ def test_every_session_draws_fresh_keys() -> None:
         ((0, 1, 2), 2, 20, b""),
     ],
 )
-def test_bad_parameters_are_refused(members, threshold: int, bits: int, session: Session) -> None:
+def test_bad_parameters_are_refused(
+    members: tuple[int, ...], threshold: int, bits: int, session: bytes
+) -> None:
     with pytest.raises(MpcError):
         Parameters(session, members, threshold, bits)
 
@@ -223,7 +238,7 @@ def test_bad_parameters_are_refused(members, threshold: int, bits: int, session:
         {2**32: VectorSlot(3, (0, 1), 1)},
     ],
 )
-def test_bad_slots_are_refused_by_both_roles(slots) -> None:
+def test_bad_slots_are_refused_by_both_roles(slots: dict[int, VectorSlot]) -> None:
     session = InMemory(parameters(3, 2), slots)
     session.advertise()
     with pytest.raises(MpcError, match="slot"):
@@ -244,7 +259,7 @@ def test_bad_slots_are_refused_by_both_roles(slots) -> None:
         {0: np.array([0, 1 << 20, 0], np.uint64)},
     ],
 )
-def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own) -> None:
+def test_vectors_that_do_not_fit_are_refused_and_end_the_members_part(own: Vectors) -> None:
     session = InMemory(parameters(3, 2), {0: VectorSlot(3, (0, 1, 2), 1)})
     session.share()
     with pytest.raises(EncodingOverflow):
@@ -267,7 +282,7 @@ SLOTS = {0: VectorSlot(8, (0, 1, 2, 3, 4), 2), 1: VectorSlot(8, (1, 3), 1)}
 VECTORS = vectors_for(SLOTS, 20)
 
 
-def answers_at(step):
+def answers_at(step: MessageKind) -> tuple[Callable[[Iterable[bytes]], object], list[bytes]]:
     """Return the server before a step, that step's good messages, and how it takes them."""
     session = InMemory(parameters(5, 3), SLOTS)
     if step == MessageKind.ADVERTISE:
@@ -285,13 +300,13 @@ def answers_at(step):
     return session.server.sums, [m.unmask(survivors) for m in session.members.values()]
 
 
-def with_header(message, **changes):
+def with_header(message: bytes, **changes: object) -> bytes:
     step, tag, number = HEADER.unpack_from(message)
     fields = {"step": step, "tag": tag, "number": number} | changes
     return HEADER.pack(*fields.values()) + message[HEADER.size :]
 
 
-BAD = {
+BAD: dict[str, Change] = {
     "short": lambda m: m[: HEADER.size - 1],
     "empty": lambda m: b"",
     "cut": lambda m: m[:-1],
@@ -305,7 +320,9 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_refuses_bad_messages_and_goes_on_without_them(step, bad) -> None:
+def test_the_server_refuses_bad_messages_and_goes_on_without_them(
+    step: MessageKind, bad: str
+) -> None:
     take, messages = answers_at(step)
     with pytest.raises(ProtocolViolation) as caught:
         take([*messages[:1], BAD[bad](messages[1]), *messages[2:]])
@@ -316,7 +333,7 @@ def test_the_server_refuses_bad_messages_and_goes_on_without_them(step, bad) -> 
 
 
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_refuses_a_second_message_of_one_member(step) -> None:
+def test_the_server_refuses_a_second_message_of_one_member(step: MessageKind) -> None:
     take, messages = answers_at(step)
     with pytest.raises(ProtocolViolation, match=r"member 4 .* second time") as caught:
         take([*messages, messages[4]])
@@ -324,7 +341,7 @@ def test_the_server_refuses_a_second_message_of_one_member(step) -> None:
 
 
 @pytest.mark.parametrize("step", SENDING[:3])
-def test_the_server_takes_a_step_once(step) -> None:
+def test_the_server_takes_a_step_once(step: MessageKind) -> None:
     take, messages = answers_at(step)
     take(messages)
     with pytest.raises(MpcError, match="now"):
@@ -332,7 +349,7 @@ def test_the_server_takes_a_step_once(step) -> None:
 
 
 @pytest.mark.parametrize("step", SENDING)
-def test_the_server_names_the_shortage(step) -> None:
+def test_the_server_names_the_shortage(step: MessageKind) -> None:
     take, messages = answers_at(step)
     with pytest.raises(TooFewMembers, match=r"only 2 of 5 members .* 3 are needed"):
         take(messages[:2])
@@ -395,7 +412,7 @@ def test_a_wrong_mask_key_is_noticed() -> None:
     ],
     ids=["cut", "order", "twice", "without me", "my key replaced", "stranger"],
 )
-def test_a_bad_roster_is_refused(change) -> None:
+def test_a_bad_roster_is_refused(change: Change) -> None:
     session = InMemory(parameters(5, 3), SLOTS)
     session.advertise()
     bad = session.roster[: HEADER.size] + change(session.roster[HEADER.size :])
@@ -432,7 +449,7 @@ SLOTS_OF_THREE = {0: VectorSlot(4, (0, 1, 2), 2)}
     ],
     ids=["cut", "long", "no body", "count", "another's"],
 )
-def test_a_bad_inbox_is_refused(change) -> None:
+def test_a_bad_inbox_is_refused(change: Change) -> None:
     session = InMemory(parameters(3, 2), SLOTS_OF_THREE)
     session.share()
     with pytest.raises(ProtocolViolation):
@@ -442,13 +459,13 @@ def test_a_bad_inbox_is_refused(change) -> None:
 # Lists of survivors
 
 
-def contributed():
+def contributed() -> InMemory:
     session = InMemory(parameters(5, 3), SLOTS)
     session.contribute(VECTORS)
     return session
 
 
-def survivors_message(session: Session, numbers):
+def survivors_message(session: InMemory, numbers: Iterable[int]) -> bytes:
     body = b"".join(n.to_bytes(4, "little") for n in numbers)
     return session.survivors[: HEADER.size] + body
 
@@ -467,7 +484,7 @@ def test_the_same_list_is_answered_alike_and_another_one_refused() -> None:
     [[1, 2, 3, 4], [0, 2, 1], [0, 1, 1, 2], [0, 1, 2, 5]],
     ids=["without me", "order", "twice", "stranger"],
 )
-def test_a_bad_list_of_survivors_is_refused(numbers) -> None:
+def test_a_bad_list_of_survivors_is_refused(numbers: list[int]) -> None:
     session = contributed()
     with pytest.raises(ProtocolViolation):
         session.members[0].unmask(survivors_message(session, numbers))

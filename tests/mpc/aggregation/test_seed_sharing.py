@@ -1,7 +1,9 @@
 """Threshold sharing of seeds: t shares give the seed, t - 1 give nothing."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import combinations, product
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -16,10 +18,11 @@ from mpc.aggregation.seed_sharing import (
     weights_at_zero,
 )
 from mpc.errors import MpcError
+from mpc.session.keystream import RandomBytes
 from tests.support.aggregation_sessions import seeded
 
 
-def is_probable_prime(n: int):
+def is_probable_prime(n: int) -> bool:
     """Miller-Rabin to the first 24 prime bases."""
     odd, twos = n - 1, 0
     while odd % 2 == 0:
@@ -39,7 +42,9 @@ def test_the_field_is_the_largest_one_of_16_bytes() -> None:
 
 
 @given(st.integers(0, PRIME - 1), st.integers(1, 9), st.integers(0, 3), st.randoms())
-def test_any_threshold_of_shares_gives_the_seed(seed: int, threshold: int, spare, random) -> None:
+def test_any_threshold_of_shares_gives_the_seed(
+    seed: int, threshold: int, spare: int, random: Random
+) -> None:
     points = random.sample(range(1, 2**32), threshold + spare)
     shares = split_seed(seed, threshold, points, random.randbytes)
     chosen = random.sample(range(len(points)), threshold)
@@ -51,13 +56,15 @@ def test_any_threshold_of_shares_gives_the_seed(seed: int, threshold: int, spare
 def test_fewer_shares_are_uniform_whatever_the_seed_is(threshold: int, n: int) -> None:
     """All polynomials over seven elements, fed to the sharing as its random bytes."""
     prime, points = 7, list(range(1, n + 1))
+
+    def from_stream(stream: Iterator[int]) -> RandomBytes:
+        return lambda n_bytes: bytes([next(stream) << 5])
+
     for seed in range(prime):
-        seen = {few: Counter() for few in combinations(range(n), threshold - 1)}
+        seen = {few: Counter[tuple[int, ...]]() for few in combinations(range(n), threshold - 1)}
         for coefficients in product(range(prime), repeat=threshold - 1):
-            stream = iter(coefficients)
-            shares = split_seed(
-                seed, threshold, points, lambda _, s=stream: bytes([next(s) << 5]), prime
-            )
+            random_bytes = from_stream(iter(coefficients))
+            shares = split_seed(seed, threshold, points, random_bytes, prime)
             for few, counter in seen.items():
                 counter[tuple(shares[i] for i in few)] += 1
         for counter in seen.values():
@@ -65,7 +72,7 @@ def test_fewer_shares_are_uniform_whatever_the_seed_is(threshold: int, n: int) -
 
 
 @given(st.integers(0, PRIME - 1), st.integers(0, PRIME - 1))
-def test_fewer_shares_fit_any_seed(seed: int, other) -> None:
+def test_fewer_shares_fit_any_seed(seed: int, other: int) -> None:
     """t - 1 shares and any other seed have a polynomial in common: a last share that fits."""
     points = [3, 8, 11, 20]
     shares = split_seed(seed, 4, points, seeded(seed))
@@ -78,7 +85,11 @@ def test_fewer_shares_fit_any_seed(seed: int, other) -> None:
 def test_elements_are_drawn_by_rejection() -> None:
     draws = iter([b"\xff" * 16, PRIME.to_bytes(16, "little"), (PRIME - 1).to_bytes(16, "little")])
     assert random_element(lambda n: next(draws)) == PRIME - 1
-    counts = Counter(random_element(lambda n, b=b: bytes([b]), 2**3 - 1) for b in range(224))
+
+    def of_one_byte(byte: int) -> int:
+        return random_element(lambda n: bytes([byte]), 2**3 - 1)
+
+    counts = Counter(map(of_one_byte, range(224)))
     assert set(counts) == set(range(7))
     assert len(set(counts.values())) == 1
 
@@ -96,7 +107,7 @@ def test_elements_are_drawn_by_rejection() -> None:
         (PRIME, 1, [1]),
     ],
 )
-def test_impossible_sharings_are_refused(seed: int, threshold: int, points) -> None:
+def test_impossible_sharings_are_refused(seed: int, threshold: int, points: list[int]) -> None:
     with pytest.raises(MpcError):
         split_seed(seed, threshold, points, seeded())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 
@@ -11,12 +12,12 @@ import pytest
 from mpc.errors import MpcError
 from mpc.noise import bank as bank_module
 from mpc.noise.bank import NoiseBank
-from mpc.noise.sources import JointNoise, NoiseKind
+from mpc.noise.sources import JointNoise, NoiseKind, NoiseSource
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel, Step
-from mpc.session.in_memory import run_parties, start_sessions
+from mpc.session.in_memory import Result, run_parties, start_sessions
 from mpc.session.session import Session
-from mpc.shares.replicated import Algebra, reshare, ring
+from mpc.shares.replicated import Algebra, Share, reshare, ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
 from tests.support.sessions import deal, reveal
 
@@ -25,21 +26,29 @@ WIDE = ring(64)
 SIGMA2, OTHER = Fraction(9), Fraction(4)
 
 
-class CountingSource:
+Pause = Callable[[], Awaitable[None]]
+Taken = dict[str, list[Share]]
+
+
+class CountingSource(JointNoise):
     """Shares the numbers 1, 2, 3, ..., so that a sample handed out twice is seen.
 
     Party 0 deals them, in a round that all parties take part in; everything handed over is kept,
     to be looked at for wiping.
     """
 
-    def __init__(self, *, made_ahead=True, pause=None, fails_at=None) -> None:
-        self.made_ahead = made_ahead
+    def __init__(
+        self, *, made_ahead: bool = True, pause: Pause | None = None, fails_at: int | None = None
+    ) -> None:
+        super().__init__(made_ahead=made_ahead)
         self.n_made = 0
-        self.batches = []
-        self.requests = []
+        self.batches: list[Share] = []
+        self.requests: list[tuple[Fraction | int, int]] = []
         self._pause, self._fails_at = pause, fails_at
 
-    async def _deal(self, channel: Channel, algebra: Algebra, n: int, kind):
+    async def _deal(
+        self, channel: Channel, algebra: Algebra, n: int, kind: Fraction | int
+    ) -> Share:
         self.requests.append((kind, n))
         if len(self.requests) == self._fails_at:
             raise MpcError("no more noise")
@@ -51,23 +60,31 @@ class CountingSource:
         self.batches.append(share)
         return share
 
-    async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction):
+    async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
         return await self._deal(channel, algebra, n, sigma2)
 
-    async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int):
+    async def gumbel(self, channel: Channel, algebra: Algebra, n: int, fraction_bits: int) -> Share:
         return await self._deal(channel, algebra, n, fraction_bits)
 
 
-def make_bank(session: Session, source, n_candidates: int = 8, n_cells: int = 12):
+def make_bank(
+    session: Session, source: NoiseSource, n_candidates: int = 8, n_cells: int = 12
+) -> NoiseBank:
     return NoiseBank(session, source, CELLS, 24, n_candidates, n_cells)
 
 
-def run(program, mt: tuple[int, int] = (3, 1), **options):
+def run(
+    program: Callable[[NoiseBank, CountingSource], Awaitable[Result]],
+    mt: tuple[int, int] = (3, 1),
+    *,
+    made_ahead: bool = True,
+    fails_at: int | None = None,
+) -> list[Result]:
     """Give every party a bank over a source of its own; return the answers by party."""
 
-    async def main(session: Session):
-        source = CountingSource(**options)
-        return await program(make_bank(session, source), source, session.pid)
+    async def main(session: Session) -> Result:
+        source = CountingSource(made_ahead=made_ahead, fails_at=fails_at)
+        return await program(make_bank(session, source), source)
 
     return run_parties(*mt, main)
 
@@ -78,9 +95,9 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def requests(bank, pause):
+async def requests(bank: NoiseBank, pause: Pause) -> Taken:
     """A run of a mechanism: many requests of many sizes, three variances; the shares by kind."""
-    taken = {"gumbel": [], "gaussian": []}
+    taken: Taken = {"gumbel": [], "gaussian": []}
     bank.fill_gumbels()
     for n in (8, 7, 8, 3, 20, 1):
         await pause()
@@ -91,17 +108,17 @@ async def requests(bank, pause):
     return taken
 
 
-def no_pause():
+def no_pause() -> Awaitable[None]:
     return asyncio.sleep(0)
 
 
-def numbers(answers, kind):
+def numbers(answers: Sequence[Mapping[str, list[Share]]], kind: str) -> list[list[int]]:
     return [reveal(list(shares)).tolist() for shares in zip(*(a[kind] for a in answers))]  # noqa: B905 - reveal checks
 
 
 @pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)])
 def test_no_sample_is_handed_out_twice(mt: tuple[int, int]) -> None:
-    async def program(bank, _source, _pid: int):
+    async def program(bank: NoiseBank, _source: CountingSource) -> Taken:
         return await requests(bank, no_pause)
 
     answers = run(program, mt)
@@ -117,7 +134,7 @@ def test_no_sample_is_handed_out_twice(mt: tuple[int, int]) -> None:
 def test_timing_changes_nothing(seed: int) -> None:
     """Random pauses at every party, before requests and within batches: same samples for all."""
 
-    async def program(session: Session):
+    async def program(session: Session) -> tuple[Taken, list[tuple[Fraction | int, int]]]:
         generator = np.random.default_rng([seed, session.pid])
 
         async def pause() -> None:
@@ -137,7 +154,7 @@ def test_timing_changes_nothing(seed: int) -> None:
 
 
 def test_joint_samples_fit_together_whatever_the_timing() -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> Taken:
         generator = np.random.default_rng(session.pid)
 
         async def pause() -> None:
@@ -153,12 +170,12 @@ def test_joint_samples_fit_together_whatever_the_timing() -> None:
         assert all(min(v, 2**20 - v) <= 40 for v in values)
 
 
-def all_zero(shares):
+def all_zero(shares: Sequence[Share]) -> bool:
     return all((values == 0).all() for share in shares for values in share.components.values())
 
 
 def test_what_is_taken_is_wiped_and_what_was_taken_is_not() -> None:
-    async def program(bank, source, _pid: int):
+    async def program(bank: NoiseBank, source: CountingSource) -> Taken:
         first = await bank.gaussians(5, SIGMA2)
         await settle()
         assert all_zero(source.batches[:1])
@@ -174,7 +191,7 @@ def test_what_is_taken_is_wiped_and_what_was_taken_is_not() -> None:
 
 
 def test_the_end_wipes_everything() -> None:
-    async def program(bank, source, _pid: int):
+    async def program(bank: NoiseBank, source: CountingSource) -> Taken:
         bank.fill_gumbels()
         taken = await bank.gaussians(5, SIGMA2)
         await settle()
@@ -188,7 +205,7 @@ def test_the_end_wipes_everything() -> None:
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 3, 8, 15, 30, 60])
-def test_the_end_stops_what_is_being_made(n_steps) -> None:
+def test_the_end_stops_what_is_being_made(n_steps: int) -> None:
     """Wherever the circuits stand, nothing of them is left, and the session still works."""
 
     async def program(session: Session) -> None:
@@ -213,7 +230,7 @@ def test_the_end_stops_what_is_being_made(n_steps) -> None:
 
 
 def test_a_new_variance_gets_samples_of_its_own_and_the_old_ones_are_wiped() -> None:
-    async def program(bank, source, _pid: int):
+    async def program(bank: NoiseBank, source: CountingSource) -> Taken:
         await bank.gaussians(5, SIGMA2)
         await bank.gaussians(3, OTHER)
         assert all_zero(source.batches[:2])
@@ -226,7 +243,7 @@ def test_a_new_variance_gets_samples_of_its_own_and_the_old_ones_are_wiped() -> 
 
 
 def test_stock_is_topped_up_while_nobody_asks() -> None:
-    async def program(bank, source, _pid: int) -> None:
+    async def program(bank: NoiseBank, source: CountingSource) -> None:
         bank.fill_gumbels()
         await settle()
         assert source.requests == [(24, 8)]
@@ -259,7 +276,7 @@ def test_stock_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_dealt_noise_is_dealt_when_it_is_asked_for() -> None:
-    async def program(bank, source, _pid: int) -> None:
+    async def program(bank: NoiseBank, source: CountingSource) -> None:
         bank.fill_gumbels()
         await bank.gumbels(WIDE, 5)
         await bank.gaussians(7, SIGMA2)
@@ -271,7 +288,7 @@ def test_dealt_noise_is_dealt_when_it_is_asked_for() -> None:
 
 
 def test_gumbels_come_in_the_ring_that_is_asked_for() -> None:
-    async def program(bank, _source, _pid: int):
+    async def program(bank: NoiseBank, _source: CountingSource) -> Taken:
         return {"small": [await bank.gumbels(ring(20), 3)], "large": [await bank.gumbels(WIDE, 2)]}
 
     answers = run(program)
@@ -282,7 +299,7 @@ def test_gumbels_come_in_the_ring_that_is_asked_for() -> None:
 def test_a_failure_in_the_background_is_raised_by_the_next_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def program(bank, _source, _pid: int) -> None:
+    async def program(bank: NoiseBank, _source: CountingSource) -> None:
         await bank.gumbels(WIDE, 5)
         await settle()
         with pytest.raises(MpcError, match="no more noise"):
@@ -296,7 +313,7 @@ def test_a_failure_in_the_background_is_raised_by_the_next_request(
 def test_an_unseen_failure_in_the_background_is_not_reported_by_asyncio(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def program(bank, _source, _pid: int) -> None:
+    async def program(bank: NoiseBank, _source: CountingSource) -> None:
         await bank.gumbels(WIDE, 5)
         await settle()
 
@@ -313,6 +330,7 @@ def test_a_job_wipes_its_bank() -> None:
         job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4, 2])
         await job.measure("m", [0], Fraction(9))
+        assert job._loaded is not None
         _, bank = job._loaded
         stocks = [bank._gumbels, *bank._gaussians.values()]
         batches = [task for stock in stocks for task in stock._batches]

@@ -1,10 +1,12 @@
 """Coins and threshold comparisons: exact for uniform values that the test scripts."""
 
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from mpc.arrays import Array
 from mpc.noise.coins import (
     GROUP_BITS,
     N_DIGITS,
@@ -17,26 +19,26 @@ from mpc.noise.coins import (
 )
 from mpc.noise.gaussian import thresholds
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Channel, Step
-from mpc.session.in_memory import run_parties
+from mpc.session.channel import Channel, Step, StepStatistics
+from mpc.session.in_memory import Result, run_parties
 from mpc.session.keystream import Keystream
 from mpc.session.session import Session
-from mpc.shares.replicated import Algebra, ring
+from mpc.shares.replicated import Algebra, Share, ring
 from tests.support.sessions import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 TOP = (1 << TABLE_BITS) - 1
 
 
-def run(mt: tuple[int, int], step):
-    async def program(session: Session):
+def run(mt: tuple[int, int], step: Callable[[Channel], Awaitable[Result]]) -> list[Result]:
+    async def program(session: Session) -> Result:
         with session.step(Step.CHECK, "coins") as channel:
             return await step(channel)
 
     return run_parties(*mt, program)
 
 
-def planes_of(values, n_bits: int):
+def planes_of(values: Sequence[int], n_bits: int) -> Array:
     """Bit planes (n_bits, n / 64) of Python integers; value i is bit i % 64 of word i // 64."""
     rows = np.zeros((n_bits, -(-len(values) // 64)), np.uint64)
     for i, value in enumerate(values):
@@ -45,15 +47,15 @@ def planes_of(values, n_bits: int):
     return rows
 
 
-def values_of(words, n: int):
+def values_of(words: Array, n: int) -> Array:
     """The bits of packed words, in the same order."""
     return np.unpackbits(words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")[..., :n]
 
 
-def script(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], planes) -> None:
+def script(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], planes: Array) -> None:
     """Deal these planes, in the shape asked for, where a uniform share is drawn."""
 
-    def dealt(channel: Channel, algebra: Algebra, shape):
+    def dealt(channel: Channel, algebra: Algebra, shape: tuple[int, ...]) -> Share:
         assert algebra == WORD
         return deal(AccessStructure(*mt), algebra, planes.reshape(shape), 7)[channel.pid]
 
@@ -69,7 +71,7 @@ def test_digit_indicators_of_all_digits(mt: tuple[int, int]) -> None:
     assert np.array_equal(values_of(opened, 128), expected)
 
 
-def interesting_values(table):
+def interesting_values(table: Iterable[int]) -> list[int]:
     """Values at and around all thresholds, at the ends, and with few and many zero digits."""
     values = {0, 1, 15, 16, TOP, TOP - 1}
     for threshold in table:
@@ -108,7 +110,9 @@ def test_below_thresholds_is_exact_for_more_parties(
     check_below_thresholds(mt, TABLES["a threshold per digit"], monkeypatch)
 
 
-def check_below_thresholds(mt: tuple[int, int], table, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_below_thresholds(
+    mt: tuple[int, int], table: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = interesting_values(table)
     planes = planes_of(values, TABLE_BITS)
     digits = planes.reshape(N_DIGITS, GROUP_BITS, -1).swapaxes(0, 1)
@@ -139,7 +143,7 @@ def test_a_biased_coin_compares_with_its_threshold(
 
 @pytest.mark.parametrize("mt", STRUCTURES)
 def test_random_shares_are_fresh_and_nobody_holds_all_components(mt: tuple[int, int]) -> None:
-    async def step(channel: Channel):
+    async def step(channel: Channel) -> tuple[Share, ...]:
         first, second = random_share(channel, WORD, (3, 5)), random_share(channel, WORD, (3, 5))
         (fork,) = channel.fork(1)
         return (
@@ -168,7 +172,7 @@ def test_cost_of_a_threshold_table() -> None:
     """Rounds and bytes as documented: 209 ANDs per value and 11 to 34 per threshold."""
     table, n_words = thresholds(Fraction(11)), 640
 
-    async def program(session: Session):
+    async def program(session: Session) -> StepStatistics:
         with session.step(Step.CHECK, "cost") as channel:
             await below_thresholds(channel, table, n_words)
         return session.statistics[Step.CHECK]

@@ -1,8 +1,8 @@
 """Jointly sampled Gaussians: exact plans, exact tables, exact distributions, claimed bounds."""
 
-import asyncio
 import math
 import random
+from collections.abc import Callable, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc.arrays import Array
 from mpc.errors import MpcError
 from mpc.noise.coins import TABLE_BITS, WORD
 from mpc.noise.gaussian import (
@@ -37,9 +38,10 @@ from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session
-from mpc.shares.replicated import Algebra, ring
+from mpc.shares.replicated import Algebra, Share, ring
 from tests.support.sessions import deal, reveal
 
+Probabilities = dict[int, Decimal]
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 AWKWARD = [
     Fraction(1),
@@ -60,12 +62,12 @@ AWKWARD = [
 ]
 
 
-def log_grid(n: int, top):
-    """Rationals from 1 to ``top``, spread evenly on a logarithmic scale."""
+def log_grid(n: int, top: int) -> list[Fraction]:
+    """Rationals from 1 to `top`, spread evenly on a logarithmic scale."""
     return [Fraction(math.exp(i / n * math.log(top))).limit_denominator(10**6) for i in range(n)]
 
 
-def is_proved(terms):
+def is_proved(terms: Sequence[Term]) -> bool:
     """Whether the sum can be bracketed into steps X + z W that all have s^2 >= SMOOTHING.
 
     Every way to cut the terms in two is tried. Each of the len(terms) - 1 steps has the claimed
@@ -115,7 +117,7 @@ def test_plans_on_a_dense_grid() -> None:
 
 
 @given(st.fractions(1, 10**5, max_denominator=10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plan_of_any_variance(sigma2: Fraction) -> None:
     check_plan(sigma2)
 
@@ -126,14 +128,19 @@ def test_plan_of_any_variance(sigma2: Fraction) -> None:
 def test_a_variance_out_of_range_is_refused(sigma2: Fraction) -> None:
     with pytest.raises(MpcError, match="outside"):
         plan(sigma2)
-    with pytest.raises(MpcError, match="outside"):
-        asyncio.run(sample_gaussian_shares(None, ring(32), 1, sigma2))
+
+    async def program(session: Session) -> None:
+        refused = pytest.raises(MpcError, match="outside")
+        with session.step(Step.CHECK, "refused") as channel, refused:
+            await sample_gaussian_shares(channel, ring(32), 1, sigma2)
+
+    run_parties(3, 1, program)
 
 
 # Distributions, to 50 digits.
 
 
-def ideal(sigma2: Fraction, reach):
+def ideal(sigma2: Fraction, reach: int) -> Probabilities:
     """The probabilities of -reach .. reach under N_Z(0, sigma2), normalised over far more."""
     rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
     far = max(reach, math.ceil(16 * math.sqrt(sigma2)) + 3)
@@ -142,7 +149,7 @@ def ideal(sigma2: Fraction, reach):
     return {x: weights[abs(x)] / total for x in range(-reach, reach + 1)}
 
 
-def of_table(table_variance):
+def of_table(table_variance: Fraction) -> Probabilities:
     """The probabilities that a table of thresholds gives."""
     scaled = [1 << TABLE_BITS, *thresholds(table_variance), 0]
     magnitude = [a - b for a, b in pairwise(scaled)]
@@ -153,12 +160,12 @@ def of_table(table_variance):
     return pmf
 
 
-def combined(terms, pmf_of):
+def combined(terms: Sequence[Term], pmf_of: Callable[[Fraction], Probabilities]) -> Probabilities:
     """The distribution of the sum of coefficient * X."""
     total = {0: Decimal(1)}
     for term in terms:
         one = pmf_of(term.variance)
-        result = {}
+        result: Probabilities = {}
         for x, p in total.items():
             for y, q in one.items():
                 place = x + term.coefficient * y
@@ -167,7 +174,13 @@ def combined(terms, pmf_of):
     return total
 
 
-def as_decimal(value):
+def total_variation(target: Probabilities, made: Probabilities) -> Decimal:
+    """Half the sum of the differences over the target's values."""
+    zero = Decimal(0)
+    return sum((abs(p - made.get(x, zero)) for x, p in target.items()), start=zero) / 2
+
+
+def as_decimal(value: Fraction) -> Decimal:
     return Decimal(value.numerator) / Decimal(value.denominator)
 
 
@@ -183,13 +196,13 @@ def test_table_is_the_exact_distribution(sigma2: Fraction) -> None:
             tail -= 2 * pmf[a + 1]
         assert tail * 2**TABLE_BITS < 1
         made = of_table(sigma2)
-        distance = sum(abs(p - made.get(x, 0)) for x, p in pmf.items()) / 2 + tail
+        distance = total_variation(pmf, made) + tail
         assert distance <= (len(table) + 1) / Decimal(2**TABLE_BITS)
     assert all(a > b for a, b in pairwise(table))
 
 
 @pytest.mark.parametrize("sigma", [8, 13, 21, 40])
-def test_distribution_of_a_combination(sigma) -> None:
+def test_distribution_of_a_combination(sigma: int) -> None:
     """Ideal base samples: within exp(+-loss), pointwise. Tables: delta more in all."""
     sigma2, reach = Fraction(sigma) ** 2, 10 * sigma
     terms = plan(sigma2)
@@ -202,9 +215,9 @@ def test_distribution_of_a_combination(sigma) -> None:
         worst = max(abs((made[x] / p).ln()) for x, p in target.items())
         assert worst <= loss
         sampled = combined(terms, of_table)
-        assert abs(sum(sampled.values()) - 1) < Decimal("1e-40")
+        assert abs(sum(sampled.values(), start=Decimal(-1))) < Decimal("1e-40")
         outside = 1 - sum(target.values())
-        distance = sum(abs(p - sampled.get(x, 0)) for x, p in target.items()) / 2 + outside
+        distance = total_variation(target, sampled) + outside
         assert distance <= as_decimal(sample_delta(terms)) + worst
 
 
@@ -237,7 +250,7 @@ def test_smoothing_gives_the_claimed_ratio() -> None:
 # The circuit, for scripted uniform values.
 
 
-def scripted_planes(shape, values):
+def scripted_planes(shape: tuple[int, ...], values: Sequence[int]) -> Array:
     """Planes (4, 18, n_words) of 72-bit values, or (1, n_words) of signs."""
     rows = np.zeros((shape[0] * (shape[1] if len(shape) == 3 else 1), shape[-1]), np.uint64)
     for i, value in enumerate(values):
@@ -255,7 +268,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
 ) -> None:
     """Every table value with either sign, combined with the coefficients, signed in the ring."""
     terms, n = plan(sigma2), 128
-    groups = {}
+    groups: dict[Fraction, list[Term]] = {}
     for term in terms:
         groups.setdefault(term.variance, []).append(term)
     generator, drawn = random.Random(5), {}
@@ -268,9 +281,9 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
                    for a in magnitudes]  # fmt: skip
         signs = [generator.getrandbits(1) for _ in magnitudes]
         drawn[v] = magnitudes, uniform, signs
-    waiting = {}
+    waiting: dict[tuple[int, bool], list[Fraction]] = {}
 
-    def dealt(channel: Channel, algebra: Algebra, shape):
+    def dealt(channel: Channel, algebra: Algebra, shape: tuple[int, ...]) -> Share:
         assert algebra == WORD
         pid, is_sign = channel.pid, len(shape) == 2
         queue = waiting.setdefault((pid, is_sign), list(groups))
@@ -281,7 +294,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
     monkeypatch.setattr("mpc.noise.coins.random_share", dealt)
     monkeypatch.setattr("mpc.noise.gaussian.random_share", dealt)
 
-    async def program(session: Session):
+    async def program(session: Session) -> Share:
         with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(20), n, sigma2)
 
@@ -299,7 +312,7 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, CHUNK_SAMPLES, CHUNK_SAMPLES + 1])
 def test_any_number_of_samples(n: int) -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> Share:
         with session.step(Step.CHECK, "gaussian") as channel:
             return await sample_gaussian_shares(channel, ring(16), n, Fraction(9))
 

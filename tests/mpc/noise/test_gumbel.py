@@ -1,8 +1,8 @@
 """Jointly sampled Gumbels: the digits' probabilities, the tables, the error of the logarithm."""
 
-import asyncio
 import math
 import random
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mpc.arrays import Array, Integers
 from mpc.errors import MpcError
 from mpc.noise.coins import WORD
 from mpc.noise.gumbel import (
@@ -40,7 +41,7 @@ from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session
-from mpc.shares.replicated import ring
+from mpc.shares.replicated import Share, ring
 from tests.support.sessions import deal, reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
@@ -48,26 +49,26 @@ LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
 N_SHIFTED = sum(SHIFTS)
 
 
-def exact(digits: int):
+def exact(digits: int) -> Decimal:
     """-ln E with 60 digits, for the integer whose binary digits are E's."""
     with localcontext() as context:
         context.prec = 60
         return -(Decimal(digits).ln() - LOWEST * Decimal(2).ln())
 
 
-def twin(digits: int):
-    """What the circuit has to compute, in integers; ``digits`` is at least 2^32."""
+def twin(digits: int) -> int:
+    """What the circuit has to compute, in integers; `digits` is at least 2^32."""
     shift = N_DIGITS - digits.bit_length()
     mantissa = (digits << shift) >> (N_DIGITS - 1 - MANTISSA_BITS) & ((1 << MANTISSA_BITS) - 1)
     total = int(secant_values(np.array([mantissa]))[0])
     for step in SHIFTS:
         if shift & step:
-            total += round(step * math.log(2) * 2**WORK_FRACTION)
-    offset = round((TOP_DIGIT + 1) * math.log(2) * 2**FRACTION_BITS)
+            total += round(step * math.log(2) * (1 << WORK_FRACTION))
+    offset = round((TOP_DIGIT + 1) * math.log(2) * (1 << FRACTION_BITS))
     return (total >> (WORK_FRACTION - FRACTION_BITS)) - offset
 
 
-def secant_values(mantissas):
+def secant_values(mantissas: Integers) -> Integers:
     """ln 2 - ln(1 + u) in units of 2^-28 as the partial products that are kept give it."""
     values, slopes = secant_table()
     index = mantissas >> REST_BITS
@@ -77,10 +78,13 @@ def secant_values(mantissas):
     low = np.zeros_like(mantissas)
     for j in range(dropped):
         low += ((rest >> j & 1) * (slope & ((1 << (dropped - j)) - 1))) << j
-    return values[index] + ((slope * rest - low) >> dropped)
+    kept: Integers = values[index] + ((slope * rest - low) >> dropped)
+    return kept
 
 
-def open_gumbels(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], numbers):
+def open_gumbels(
+    monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], numbers: Sequence[int]
+) -> Integers:
     """Run the circuit on scripted digits of E; return signed values in units of 2^-24."""
     n_words = -(-len(numbers) // 64)
     planes = np.zeros((N_DIGITS, n_words), np.uint64)
@@ -89,7 +93,7 @@ def open_gumbels(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], numbers):
             bit = np.uint64(number >> (N_DIGITS - 1 - j) & 1)
             planes[j, i % n_words] |= bit << np.uint64(i // n_words)
 
-    async def scripted(channel: Channel, words):
+    async def scripted(channel: Channel, words: int) -> Share:
         assert words == n_words
         return deal(AccessStructure(*mt), WORD, planes, 5)[channel.pid]
 
@@ -97,22 +101,22 @@ def open_gumbels(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], numbers):
     return sampled(mt, len(numbers))
 
 
-def sampled(mt: tuple[int, int], n: int):
-    async def program(session: Session):
+def sampled(mt: tuple[int, int], n: int) -> Integers:
+    async def program(session: Session) -> Share:
         with session.step(Step.CHECK, "gumbel") as channel:
             return await sample_gumbel_shares(channel, ring(64), n, FRACTION_BITS)
 
     return reveal(run_parties(*mt, program)).astype(np.int64)
 
 
-def with_leading_one(place, behind):
-    """Digits of E with the first one at ``place`` (0 is 2^5), then the given 24, then ones."""
+def with_leading_one(place: int, behind: int) -> int:
+    """Digits of E with the first one at `place` (0 is 2^5), then the given 24, then ones."""
     tail = N_DIGITS - 1 - place
     number = 1 << tail
     return number | (behind << (tail - MANTISSA_BITS)) | ((1 << (tail - MANTISSA_BITS)) - 1)
 
 
-def edge_numbers(places, n_random):
+def edge_numbers(places: Iterable[int], n_random: int) -> Iterator[int]:
     generator = random.Random(4)
     ones = (1 << MANTISSA_BITS) - 1
     edges = [0, ones, 1, 1 << (MANTISSA_BITS - 1), 0xAAAAAA, 0x555555, (1 << REST_BITS) - 1]
@@ -123,7 +127,7 @@ def edge_numbers(places, n_random):
     yield (1 << N_DIGITS) - 1
 
 
-def check_errors(numbers, opened) -> None:
+def check_errors(numbers: Sequence[int], opened: Integers) -> None:
     bound = Decimal(GUMBEL_ERROR.numerator) / GUMBEL_ERROR.denominator
     for number, value in zip(numbers, opened.tolist(), strict=True):
         assert value == twin(number), hex(number)
@@ -145,7 +149,9 @@ def test_more_parties_compute_the_same(
 
 
 @pytest.mark.parametrize("segments", [range(512), range(512, 1024)])
-def test_every_segment_is_within_the_error(segments, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_segment_is_within_the_error(
+    segments: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both ends and two inner places of every segment, just below 2^0."""
     rests = (0, (1 << REST_BITS) - 1, 1 << (REST_BITS - 1), 0x1555)
     numbers = [with_leading_one(6, (h << REST_BITS) | r) for h in segments for r in rests]
@@ -159,7 +165,7 @@ def test_numbers_too_small_to_occur_stay_in_bounds(monkeypatch: pytest.MonkeyPat
     assert (np.abs(opened) < GUMBEL_BOUND << FRACTION_BITS).all()
 
 
-def mantissa_errors(mantissas):
+def mantissa_errors(mantissas: Integers) -> tuple[Array, Array]:
     """Bounds over what follows the mantissa of the error of ln 2 - ln(1 + u), from both sides."""
     made = secant_values(mantissas) / 2.0**WORK_FRACTION
     first = np.log(2) - np.log1p(mantissas / 2.0**MANTISSA_BITS)
@@ -167,7 +173,7 @@ def mantissa_errors(mantissas):
     return made - first, made - last
 
 
-def other_errors():
+def other_errors() -> tuple[float, float]:
     """The ln 2 constants, each rounded, and the final truncation, which only lowers."""
     constants = [step * math.log(2) for step in SHIFTS]
     rounding = sum(abs(round(c * 2**28) / 2**28 - c) for c in constants)
@@ -176,7 +182,7 @@ def other_errors():
     return rounding, 2.0**-FRACTION_BITS - 2.0**-WORK_FRACTION
 
 
-def check_mantissas(mantissas):
+def check_mantissas(mantissas: Integers) -> float:
     """Worst case plus the rest stays below eta, with room for the density ratio's share."""
     low, high = mantissa_errors(mantissas)
     rounding, truncation = other_errors()
@@ -184,7 +190,7 @@ def check_mantissas(mantissas):
     eta = float(GUMBEL_ERROR) - density_share
     assert low.min() - rounding - truncation >= -eta
     assert high.max() + rounding <= eta
-    return min(low.min() - truncation, -high.max()) - rounding
+    return float(min(low.min() - truncation, -high.max())) - rounding
 
 
 def test_the_worst_mantissas_leave_room() -> None:
@@ -246,8 +252,12 @@ def test_public_bounds() -> None:
 
 @pytest.mark.parametrize(("n", "fraction_bits"), [(5, 23), (5, 25), (MAX_CANDIDATES + 1, 24)])
 def test_what_has_no_proof_is_refused(n: int, fraction_bits: int) -> None:
-    with pytest.raises(MpcError, match="proved error"):
-        asyncio.run(sample_gumbel_shares(None, ring(64), n, fraction_bits))
+    async def program(session: Session) -> None:
+        refused = pytest.raises(MpcError, match="proved error")
+        with session.step(Step.CHECK, "refused") as channel, refused:
+            await sample_gumbel_shares(channel, ring(64), n, fraction_bits)
+
+    run_parties(3, 1, program)
 
 
 @pytest.mark.parametrize("n", [1, 64, 65])

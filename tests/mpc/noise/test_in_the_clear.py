@@ -4,6 +4,7 @@ import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
+from typing import SupportsInt
 
 import numpy as np
 import pytest
@@ -24,12 +25,12 @@ from mpc.session.keystream import Keystream
 VARIANCES = [Fraction(1, 4), Fraction(1), Fraction(7, 3), Fraction(4), Fraction(150)]
 
 
-def thresholds(sigma2: Fraction):
+def thresholds(sigma2: Fraction) -> list[int]:
     high, low = gaussian_thresholds(sigma2)
     return [(int(h) << 64) + int(v) for h, v in zip(high, low, strict=True)]
 
 
-def exact_cumulative(sigma2: Fraction, n_values: int, n_terms):
+def exact_cumulative(sigma2: Fraction, n_values: int, n_terms: int) -> list[Decimal]:
     """P[|X| <= a] for a < n_values with 90 digits, normalised over |X| < n_terms."""
     with localcontext() as context:
         context.prec = 90
@@ -74,16 +75,16 @@ def test_impossible_variances_are_refused(sigma2: Fraction) -> None:
 class Script:
     """Random bytes that the test chose; every request must have the scripted size."""
 
-    def __init__(self, *parts) -> None:
+    def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
 
-    def __call__(self, n_bytes: int):
+    def __call__(self, n_bytes: int) -> bytes:
         part = self.parts.pop(0)
         assert len(part) == n_bytes
         return part
 
 
-def word(value):
+def word(value: SupportsInt) -> bytes:
     return int(value).to_bytes(8, "little")
 
 
@@ -95,7 +96,7 @@ def test_extreme_draws() -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1, 5, 12])
-def test_a_draw_on_a_threshold_takes_64_more_bits(position) -> None:
+def test_a_draw_on_a_threshold_takes_64_more_bits(position: int) -> None:
     high, low = gaussian_thresholds(Fraction(4))
     for second, expected in [
         (0, position),
@@ -127,7 +128,7 @@ def test_signs_are_one_fair_bit_each() -> None:
     assert (positive >= 0).all()
 
 
-def exact_gumbel(drawn):
+def exact_gumbel(drawn: int) -> Decimal:
     """-ln(-ln U) for U = (drawn + 1/2) 2^-256 with 140 digits."""
     with localcontext() as context:
         context.prec = 140
@@ -135,7 +136,7 @@ def exact_gumbel(drawn):
         return -(-uniform.ln()).ln()
 
 
-def gumbel_inputs():
+def gumbel_inputs() -> list[int]:
     top, half = 2**256 - 1, 2**255
     edges = [0, 1, 2, top, top - 1, half, half - 1, half + 1, half - 2**200, half + 2**200]
     edges += [2**i for i in range(0, 256, 17)] + [top - 2**i for i in range(0, 256, 17)]
@@ -166,8 +167,8 @@ N_DRAWS = 400_000
 SIGMAS = [1, 2, 3.3, 7, 20, 45, 91]
 
 
-def gaussian_p_value(sigma, true_sigma):
-    """Chi-square p-value of samples of width ``true_sigma`` against the pmf of ``sigma``."""
+def gaussian_p_value(sigma: float, true_sigma: float) -> float:
+    """Chi-square p-value of samples of width `true_sigma` against the pmf of `sigma`."""
     stream = Keystream(b"n" * 32, f"{true_sigma}".encode())
     sigma2 = Fraction(true_sigma).limit_denominator(10**6) ** 2
     samples = sample_gaussian(N_DRAWS, sigma2, stream.read)
@@ -184,26 +185,26 @@ def gaussian_p_value(sigma, true_sigma):
     observed = np.append(observed[keep], observed[~keep].sum())
     expected = np.append(expected[keep], expected[~keep].sum())
     statistic = ((observed - expected) ** 2 / expected).sum()
-    return stats.chi2.sf(statistic, len(expected) - 1)
+    return float(stats.chi2.sf(statistic, len(expected) - 1))
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_gaussian_passes_chi_square(sigma) -> None:
+def test_gaussian_passes_chi_square(sigma: float) -> None:
     assert gaussian_p_value(sigma, sigma) > ERROR_RATE
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("factor", [0.97, 1.03])
-def test_a_width_off_by_three_percent_is_rejected(sigma, factor: float) -> None:
+def test_a_width_off_by_three_percent_is_rejected(sigma: float, factor: float) -> None:
     assert gaussian_p_value(sigma, sigma * factor) < ERROR_RATE
 
 
-def gumbel_p_value(scale):
+def gumbel_p_value(scale: float) -> float:
     stream = Keystream(b"n" * 32, b"ks")
     samples = sample_gumbel(400_000, 24, stream.read) / 2.0**24
-    return stats.kstest(samples * scale, "gumbel_r").pvalue
+    return float(stats.kstest(samples * scale, "gumbel_r").pvalue)
 
 
 @pytest.mark.statistical
@@ -213,5 +214,5 @@ def test_gumbel_passes_kolmogorov_smirnov() -> None:
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("scale", [0.97, 1.03])
-def test_a_gumbel_off_by_three_percent_is_rejected(scale) -> None:
+def test_a_gumbel_off_by_three_percent_is_rejected(scale: float) -> None:
     assert gumbel_p_value(scale) < ERROR_RATE

@@ -1,21 +1,22 @@
 """Dealt noise: what it sums to, what it costs, and the bound of [KLS21] computed exactly."""
 
-import asyncio
 import math
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from mpc.arrays import Array, Integers
 from mpc.errors import MpcError
 from mpc.noise.in_the_clear import GUMBEL_RANGE, PER_SAMPLE_DELTA, gaussian_bound
 from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dealer_costs
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session
-from mpc.shares.replicated import ring
+from mpc.shares.replicated import Share, ring
 from tests.support.sessions import reveal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
@@ -26,22 +27,24 @@ class FixedSampler:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.asked = []
+        self.asked: list[Fraction | int] = []
 
-    def gaussian(self, n: int, sigma2: Fraction):
+    def gaussian(self, n: int, sigma2: Fraction) -> Integers:
         self.asked.append(sigma2)
-        return np.arange(n) * (-3) ** self.pid - self.pid
+        return np.arange(n) * np.int64(-3) ** self.pid - self.pid
 
-    def gumbel(self, n: int, fraction_bits: int):
+    def gumbel(self, n: int, fraction_bits: int) -> Integers:
         self.asked.append(fraction_bits)
         return (np.arange(n) - 2) << (fraction_bits + self.pid)
 
 
-def dealt(mt: tuple[int, int], request):
+def dealt(
+    mt: tuple[int, int], request: Callable[[DealerNoise, Channel], Awaitable[Share]]
+) -> tuple[Array, list[FixedSampler]]:
     access = AccessStructure(*mt)
     samplers = [FixedSampler(pid) for pid in range(access.n_parties)]
 
-    async def program(session: Session):
+    async def program(session: Session) -> Share:
         noise = DealerNoise(access, 24, samplers[session.pid])
         with session.step(Step.CHECK, "noise") as channel:
             return await request(noise, channel)
@@ -53,7 +56,7 @@ def dealt(mt: tuple[int, int], request):
 def test_every_party_deals_a_gaussian(mt: tuple[int, int]) -> None:
     m, t = mt
     opened, samplers = dealt(mt, lambda noise, ch: noise.gaussian(ch, ring(20), 7, Fraction(100)))
-    total = sum(FixedSampler(pid).gaussian(7, None) for pid in range(m))
+    total = sum(FixedSampler(pid).gaussian(7, Fraction(100)) for pid in range(m))
     assert np.array_equal(opened, total % 2**20)
     assert [s.asked for s in samplers] == [[Fraction(100, m - t)]] * m
 
@@ -70,9 +73,14 @@ def test_t_plus_one_parties_deal_a_gumbel(mt: tuple[int, int]) -> None:
 def test_too_small_a_variance_is_refused() -> None:
     noise = DealerNoise(AccessStructure(5, 2), 24)
     assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
-    request = noise.gaussian(None, ring(20), 1, noise.costs.sigma2_min - Fraction(1, 10**9))
-    with pytest.raises(MpcError, match="no proved bound"):
-        asyncio.run(request)
+    too_small = noise.costs.sigma2_min - Fraction(1, 10**9)
+
+    async def program(session: Session) -> None:
+        refused = pytest.raises(MpcError, match="no proved bound")
+        with session.step(Step.CHECK, "refused") as channel, refused:
+            await noise.gaussian(channel, ring(20), 1, too_small)
+
+    run_parties(5, 2, program)
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
@@ -96,14 +104,14 @@ def test_the_system_sampler_samples() -> None:
 # The zCDP bound of a sum of discrete Gaussians, in 60 digits.
 
 
-def discrete_gaussian(sigma2: Fraction, reach):
+def discrete_gaussian(sigma2: Fraction, reach: int) -> list[Decimal]:
     rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
     weights = [(-rate * x * x).exp() for x in range(-reach, reach + 1)]
     total = sum(weights)
     return [w / total for w in weights]
 
 
-def convolve(p, q):
+def convolve(p: Sequence[Decimal], q: Sequence[Decimal]) -> list[Decimal]:
     result = [Decimal(0)] * (len(p) + len(q) - 1)
     for i, a in enumerate(p):
         for j, b in enumerate(q):
@@ -111,19 +119,19 @@ def convolve(p, q):
     return result
 
 
-def renyi_divergence(p, alpha: float):
+def renyi_divergence(p: Sequence[Decimal], alpha: Decimal) -> Decimal:
     """D_alpha(P || P shifted by one)."""
-    total = sum(a * (a / b) ** (alpha - 1) for a, b in zip(p[1:], p[:-1], strict=True))
+    total = Decimal(sum(a * (a / b) ** (alpha - 1) for a, b in zip(p[1:], p[:-1], strict=True)))
     return total.ln() / (alpha - 1)
 
 
-def tau(dealer_sigma2: Fraction, n_honest: int):
+def tau(dealer_sigma2: Fraction | int, n_honest: int) -> float:
     return 10 * sum(
         math.exp(-2 * math.pi**2 * float(dealer_sigma2) * j / (j + 1)) for j in range(1, n_honest)
     )
 
 
-def worst_rate(dealer_sigma2: Fraction, n_honest: int):
+def worst_rate(dealer_sigma2: Fraction, n_honest: int) -> Decimal:
     """The largest D_alpha / alpha over some alpha, of the sum of the honest dealers' samples."""
     with localcontext() as context:
         context.prec = 60
