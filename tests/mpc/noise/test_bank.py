@@ -330,8 +330,7 @@ def test_a_job_wipes_its_bank() -> None:
         job = SecureJob(session, parameters, make_noise(NoiseKind.JOINT, access))
         await job.load(shares[session.pid], [4, 2])
         await job.measure("m", [0], Fraction(9))
-        assert job._loaded is not None
-        _, bank = job._loaded
+        _, bank = job._input()
         stocks = [bank._gumbels, *bank._gaussians.values()]
         batches = [task for stock in stocks for task in stock._batches]
         await asyncio.wait(batches)

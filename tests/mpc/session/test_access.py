@@ -11,7 +11,7 @@ ALLOWED = [(m, t) for m in range(3, MAX_PARTIES + 1) for t in range(1, m) if 2 *
 
 
 @pytest.fixture(params=ALLOWED, ids=lambda mt: f"m{mt[0]}t{mt[1]}")
-def access(request):
+def access(request: pytest.FixtureRequest) -> AccessStructure:
     return AccessStructure(*request.param)
 
 

@@ -14,7 +14,7 @@ frames = st.tuples(st.sampled_from(Kind), st.integers(-(2**63), 2**63 - 1), st.b
 
 
 @given(sent=st.lists(frames, max_size=8), cuts=st.lists(st.integers(0, 500), max_size=10))
-def test_frames_survive_any_split(sent, cuts) -> None:
+def test_frames_survive_any_split(sent: list[tuple[Kind, int, bytes]], cuts: list[int]) -> None:
     stream = b"".join(frame(*f) for f in sent)
     borders = sorted({0, len(stream), *(c for c in cuts if c < len(stream))})
     decoder = FrameDecoder()
@@ -23,7 +23,7 @@ def test_frames_survive_any_split(sent, cuts) -> None:
 
 
 @pytest.mark.parametrize("kind", [5, 77, 255])
-def test_an_unknown_kind_is_refused_by_its_header(kind) -> None:
+def test_an_unknown_kind_is_refused_by_its_header(kind: int) -> None:
     with pytest.raises(ProtocolViolation, match="unknown kind"):
         list(FrameDecoder().feed(HEADER.pack(kind, 0, 0)))
 

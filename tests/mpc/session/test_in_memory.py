@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
+from mpc.arrays import Array
 from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.session.channel import Step
 from mpc.session.frames import HEADER, Kind
@@ -74,7 +75,7 @@ def test_a_changed_hash_is_a_disagreement_for_the_one_that_sees_it() -> None:
 
 def test_a_changed_share_is_found_where_it_is_opened() -> None:
     values = np.arange(20)
-    shares: dict[int, np.ndarray] = {}
+    shares: dict[int, Array] = {}
 
     async def program(session: Session) -> None:
         share = deal(session.access, ring(20), values)[session.pid]

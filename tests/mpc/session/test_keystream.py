@@ -18,7 +18,7 @@ def test_rfc_5869_test_case_1() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[7, 9, 100], [1 << 16, 5], [(1 << 16) + 3, 16], [0, 40]])
-def test_reads_continue_one_aes_ctr_stream(sizes) -> None:
+def test_reads_continue_one_aes_ctr_stream(sizes: list[int]) -> None:
     stream = Keystream(b"k" * 32, b"label")
     key = expand_key(b"k" * 32, b"label")[:16]
     plain = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()

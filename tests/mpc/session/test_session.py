@@ -2,13 +2,14 @@
 
 import asyncio
 import pickle
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from mpc.errors import MpcError, ProtocolViolation
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Step
+from mpc.session.channel import Step, StepStatistics
 from mpc.session.frames import HEADER, Kind
 from mpc.session.in_memory import connect_in_memory, run_parties, start_sessions
 from mpc.session.session import KEY_BYTES, Session
@@ -18,7 +19,7 @@ from tests.support.sessions import deal
 STRUCTURES = [(3, 1), (4, 1), (5, 2), (7, 3)]
 
 
-async def give_session(session: Session):
+async def give_session(session: Session) -> Session:
     return session
 
 
@@ -34,7 +35,7 @@ def test_holders_of_a_component_have_its_key_and_nobody_else(mt: tuple[int, int]
 
 
 def test_keys_depend_on_the_binding_and_are_fresh() -> None:
-    async def keys(binding: bytes):
+    async def keys(binding: bytes) -> bytes:
         networks = connect_in_memory(3)
         access = AccessStructure(3, 1)
         started = await asyncio.gather(*(Session.start(n, access, binding) for n in networks))
@@ -45,7 +46,7 @@ def test_keys_depend_on_the_binding_and_are_fresh() -> None:
 
 
 def test_keys_are_salted_with_the_binding() -> None:
-    async def keys(binding: bytes):
+    async def keys(binding: bytes) -> Mapping[int, bytes]:
         networks = connect_in_memory(3)
         access = AccessStructure(3, 1)
         started = await asyncio.gather(
@@ -92,13 +93,12 @@ def test_no_two_streams_of_a_session_are_equal() -> None:
                                 stream = piece.stream(purpose, component, party)
                                 drawn.append(stream.read(16))
         assert len(set(drawn)) == len(drawn) == 3 * 5 * 2 * 2 * 3
-        return
 
     run_parties(3, 1, program)
 
 
 def test_a_channel_goes_on_in_its_stream() -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> bool:
         with session.step(Step.SCORE, "1") as channel:
             component = session.access.held[session.pid][0]
             first = channel.stream("reshare", component, 0).read(16)
@@ -108,7 +108,7 @@ def test_a_channel_goes_on_in_its_stream() -> None:
 
 
 def test_masks_of_successive_messages_differ() -> None:
-    frames = []
+    frames: list[bytes] = []
 
     async def program(session: Session) -> None:
         with session.step(Step.SCORE, "1") as channel:
@@ -116,7 +116,7 @@ def test_masks_of_successive_messages_differ() -> None:
                 own = np.zeros(4, np.uint32)
                 await reshare(channel, ring(32), (4,), own, range(3))
 
-    def observe(sender, receiver, frame):
+    def observe(sender: int, receiver: int, frame: bytes) -> bytes:
         if len(frame) == HEADER.size + 16:
             frames.append(frame[HEADER.size :])
         return frame
@@ -127,7 +127,7 @@ def test_masks_of_successive_messages_differ() -> None:
 
 
 def test_statistics_count_rounds_along_the_deepest_fork() -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> StepStatistics:
         with session.step(Step.SCORE, "1") as channel:
             pieces = channel.fork(2)
             for piece, n_rounds in zip(pieces, (1, 3), strict=True):
@@ -142,8 +142,14 @@ def test_statistics_count_rounds_along_the_deepest_fork() -> None:
         assert statistics.bytes_sent == 4 * 2 * (13 + 2)
 
 
+def violations(outcomes: Sequence[object]) -> list[ProtocolViolation]:
+    found = [outcome for outcome in outcomes if isinstance(outcome, ProtocolViolation)]
+    assert len(found) == len(outcomes)
+    return found
+
+
 def test_disagreement_names_the_other_party() -> None:
-    async def program():
+    async def program() -> list[BaseException | None]:
         sessions = await start_sessions(3, 1)
         values = [b"same", b"same", b"other"]
         return await asyncio.gather(
@@ -151,14 +157,13 @@ def test_disagreement_names_the_other_party() -> None:
             return_exceptions=True,
         )
 
-    errors = asyncio.run(program())
-    assert all(isinstance(error, ProtocolViolation) for error in errors)
+    errors = violations(asyncio.run(program()))
     assert errors[0].party == 2
     assert "disagrees about model" in str(errors[0])
 
 
 def test_all_name_the_one_that_stands_against_the_rest() -> None:
-    async def program():
+    async def program() -> list[BaseException | None]:
         sessions = await start_sessions(3, 1)
         heads = [b"head", b"rolled back", b"head"]
         return await asyncio.gather(
@@ -169,13 +174,13 @@ def test_all_name_the_one_that_stands_against_the_rest() -> None:
             return_exceptions=True,
         )
 
-    errors = asyncio.run(program())
+    errors = violations(asyncio.run(program()))
     assert [error.party for error in errors] == [1, 1, 1]
     assert "party 1 disagrees about the ledger" in str(errors[0])
 
 
 def test_published_values_reach_everybody() -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> dict[int, bytes]:
         return await session.publish("state", b"from %d" % session.pid)
 
     expected = {pid: b"from %d" % pid for pid in range(4)}
@@ -183,7 +188,7 @@ def test_published_values_reach_everybody() -> None:
 
 
 def test_agreement_and_close() -> None:
-    async def program(session: Session):
+    async def program(session: Session) -> bool:
         await session.agree("model", b"same")
         await session.close()
         return session.network.failure.done()

@@ -28,7 +28,7 @@ def test_higher_bits_are_not_sent(bits: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(("bits", "size"), [(18, 2_250_000), (16, 2_000_000), (1, 125_000)])
-def test_a_million_elements(bits: int, size) -> None:
+def test_a_million_elements(bits: int, size: int) -> None:
     assert packed_size(10**6, bits) == size
 
 

@@ -53,7 +53,7 @@ def test_padding() -> None:
 
 
 @pytest.mark.parametrize(("bits", "size"), [(1, 1), (8, 1), (9, 2), (17, 4), (33, 8), (64, 8)])
-def test_word_sizes(bits: int, size) -> None:
+def test_word_sizes(bits: int, size: int) -> None:
     assert word_dtype(bits).itemsize == size
 
 

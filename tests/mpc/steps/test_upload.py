@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpc.arrays import Array, Integers
 from mpc.errors import EncodingOverflow, ProtocolViolation
 from mpc.session.access import AccessStructure
 from mpc.steps.upload import UploadFormat
@@ -13,7 +14,7 @@ from tests.support.sessions import reveal
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 
 
-def stored(upload_format, values, directory, name: str):
+def stored(upload_format: UploadFormat, values: Integers, directory: Path, name: str) -> list[Path]:
     paths = []
     for pid, body in enumerate(upload_format.share(values)):
         path = directory / f"{name}-{pid}"
@@ -59,14 +60,14 @@ def test_bodies_do_not_depend_on_the_values_alone(tmp_path: Path) -> None:
     "values",
     [np.zeros(4, np.int64), np.array([0, 0, -1]), np.array([0, 2**19, 0]), np.zeros((3, 1))],
 )
-def test_values_that_do_not_fit_are_refused(values) -> None:
+def test_values_that_do_not_fit_are_refused(values: Array) -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 3)
     with pytest.raises(EncodingOverflow):
         upload_format.share(values)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_body_of_a_wrong_length_is_refused(change, tmp_path: Path) -> None:
+def test_a_body_of_a_wrong_length_is_refused(change: int, tmp_path: Path) -> None:
     upload_format = UploadFormat(AccessStructure(3, 1), 20, 8)
     path = tmp_path / "body"
     path.write_bytes(bytes(upload_format.body_size(0) + change))
