@@ -3,18 +3,24 @@
 import itertools
 import json
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from aim_core.arrays import CodeTable, Counts
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import closure, parse_workload
+from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded
 from aim_core.mechanisms.flaim_holder import FlaimHolder
-from aim_core.mechanisms.flaim_requests import Choose, Collect, Slot
-from aim_core.mechanisms.flaim_server import flaim
+from aim_core.mechanisms.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
+from aim_core.mechanisms.flaim_server import FlaimResult, flaim
 from aim_core.mechanisms.flaim_terms import FlaimSettings, Variant, to_proportions
+from aim_core.mechanisms.plaintext import Sampler
 from aim_core.models.descent import MirrorDescent
 from aim_core.models.measurement import Measurement
 from aim_core.privacy.participation import Participation
@@ -23,10 +29,10 @@ from mpc.shares.packing import pack_ring
 from parties.agreement.budget import noise_terms
 from parties.errors import RequestRefused
 from parties.federated.holder import FederatedHolder
-from parties.federated.messages import Stage, decode_question, encode_question
+from parties.federated.messages import Order, Stage, decode_question, encode_question
 from parties.federated.noise import GRID_BITS, MIN_GRID_SIGMA2, federated_costs
 from parties.federated.server import FederatedServer
-from parties.federated.simulation import simulate
+from parties.federated.simulation import Deliver, FederatedOutcome, simulate
 from parties.wire.messages import pack, unpack
 from tests.support.toys import TOY, NoNoise, SeededNoise
 
@@ -38,19 +44,24 @@ N_MAX = 1000
 NOISE = noise_terms(federated_costs(K))
 
 
-def tables(seed: int = 0):
-    generator = np.random.default_rng(seed)
+def tables() -> list[CodeTable]:
+    generator = np.random.default_rng(0)
     sizes = generator.integers(20, 60, K)
     return [np.stack([generator.integers(0, size, n) for size in TOY.sizes], axis=1) for n in sizes]
 
 
-def setup(variant=Variant.NAIVE, **changes):
-    everybody = Participation(K, Fraction(1), 0)
-    defaults = {"rho": RHO, "participation": everybody, "rounds": 2}
-    return FlaimSettings(**{"variant": variant, **defaults, **changes})
+EVERYBODY = Participation(K, Fraction(1), 0)
 
 
-def members(settings, source=None, rho=RHO):
+def setup(
+    variant: Variant = Variant.NAIVE, participation: Participation = EVERYBODY, rounds: int = 2
+) -> FlaimSettings:
+    return FlaimSettings(variant, RHO, participation, rounds)
+
+
+def members(
+    settings: FlaimSettings, source: Callable[[int], Sampler] | None = None, rho: Fraction = RHO
+) -> list[FederatedHolder]:
     whole = np.concatenate(tables())
     exact = count_marginals([whole], TOY, CANDIDATES)
     truths = {clique: to_proportions(counts.astype(float)) for clique, counts in exact.items()}
@@ -68,32 +79,42 @@ def members(settings, source=None, rho=RHO):
     ]
 
 
-def run(settings, holders, **changes):
-    return simulate(settings, PAIRS, holders, N_MAX, NOISE, MirrorDescent(), **changes)
+def run(
+    settings: FlaimSettings,
+    holders: Sequence[FederatedHolder],
+    tolerance: Fraction = Fraction(0),
+    deliver: Deliver = lambda stage, round_number, holder: True,
+) -> FederatedOutcome:
+    return simulate(settings, PAIRS, holders, N_MAX, NOISE, MirrorDescent(), tolerance, deliver)
+
+
+def exact_sum(clique: Clique, holders: Sequence[FlaimHolder]) -> Counts:
+    total: Counts = np.sum([holder.marginal(clique) for holder in holders], axis=0)
+    return total
 
 
 class InTheClear:
     """Answers FLAIM's requests without messages: what the federation must come to."""
 
-    def __init__(self, settings) -> None:
+    def __init__(self, settings: FlaimSettings) -> None:
         self.holders = members(settings, lambda _: NoNoise())
         self.tables = [FlaimHolder(TOY, rows) for rows in tables()]
 
-    def answer(self, request):
+    def answer(self, request: FlaimRequest) -> FlaimAnswer:
         if isinstance(request, Choose):
             body = encode_question(request, CANDIDATES)
             return {h: json.loads(self.holders[h].choose(body))["chosen"] for h in request.holders}
         return [self.opened(slot, request) for slot in request.slots]
 
-    def opened(self, slot, request):
-        total = sum(self.tables[h].marginal(slot.clique) for h in slot.holders)
+    def opened(self, slot: Slot, request: Collect) -> GroupMeasurement:
+        total = exact_sum(slot.clique, [self.tables[h] for h in slot.holders])
         return GroupMeasurement(
             Measurement(slot.clique, total.astype(float), float(request.sigma2)), slot.holders
         )
 
 
 @pytest.mark.parametrize("variant", list(Variant))
-def test_sums_over_messages_are_the_sums(variant) -> None:
+def test_sums_over_messages_are_the_sums(variant: Variant) -> None:
     settings = setup(variant)
     clear = InTheClear(settings)
     server = flaim(settings, PAIRS, NOISE, MirrorDescent())
@@ -102,7 +123,7 @@ def test_sums_over_messages_are_the_sums(variant) -> None:
         while True:
             request = server.send(clear.answer(request))
     except StopIteration as stop:
-        expected = stop.value
+        expected: FlaimResult = stop.value
     found = run(settings, members(settings, lambda _: NoNoise())).result
     assert found.rounds == expected.rounds
     assert found.rho_spent == expected.rho_spent
@@ -122,35 +143,40 @@ def test_the_same_seed_and_noise_give_the_same_run() -> None:
     assert np.array_equal(cells[0], cells[1])
 
 
+Message = tuple[Stage, int, bytes, bytes]
+
+
+@dataclass
 class Wire:
     """Writes down everything that is sent between a server and its holders."""
 
-    def __init__(self, holders) -> None:
-        self.holders, self.sent = holders, []
+    holders: Sequence[FederatedHolder]
+    sent: list[Message] = field(default_factory=list)
 
-    def exchange(self, stage, round_number: int, number: int, body: bytes):
+    def exchange(self, stage: Stage, round_number: int, number: int, body: bytes) -> bytes:
         answer = self.holders[number].answer(stage, body)
         self.sent.append((stage, number, body, answer))
         return answer
 
 
-def served(settings, wire, tolerance: float = Fraction(0)):
-    return FederatedServer(settings, PAIRS, N_MAX, wire.exchange, tolerance)
+def served(settings: FlaimSettings, wire: Wire) -> FederatedServer:
+    return FederatedServer(settings, PAIRS, N_MAX, wire.exchange)
 
 
-def test_unmasked_contributions_never_reach_the_server() -> None:
+def test_unmasked_contributions_never_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = setup(Variant.PRIVATE)
     holders = members(settings, lambda _: NoNoise())
-    plain = []
-    for holder in holders:
-        own = holder._vector
+    plain: list[bytes] = []
+    own = FederatedHolder._vector
 
-        def noted(order, number: int, sigma2: Fraction, own=own):
-            vector = own(order, number, sigma2)
-            plain.append(pack_ring(vector.astype(np.uint32), order.ring_bits))
-            return vector
+    def noted(
+        holder: FederatedHolder, order: Order, number: int, sigma2: Fraction
+    ) -> npt.NDArray[np.uint64]:
+        vector = own(holder, order, number, sigma2)
+        plain.append(pack_ring(vector.astype(np.uint32), order.ring_bits))
+        return vector
 
-        holder._vector = noted
+    monkeypatch.setattr(FederatedHolder, "_vector", noted)
     wire = Wire(holders)
     served(settings, wire).run(NOISE, MirrorDescent())
     # vectors of two cells may occur by chance; the others have at least six bytes
@@ -169,9 +195,9 @@ def test_without_masks_the_same_check_finds_the_contributions(
     settings = setup(Variant.ONEWAY)
     holders = members(settings, lambda _: NoNoise())
     wire = Wire(holders)
-    seen = []
+    seen: list[bool] = []
 
-    def exchange(stage, round_number: int, number: int, body: bytes):
+    def exchange(stage: Stage, round_number: int, number: int, body: bytes) -> bytes:
         answer = wire.exchange(stage, round_number, number, body)
         if stage == Stage.CONTRIBUTE:
             counts = holders[number]._table.marginal(("a",)) << GRID_BITS
@@ -186,9 +212,9 @@ def test_without_masks_the_same_check_finds_the_contributions(
     assert all(seen)
 
 
-def order_bits(sent):
+def order_bits(sent: Sequence[Message]) -> int:
     orders = [body for stage, _, body, _ in sent if stage == Stage.ADVERTISE]
-    return json.loads(orders[-1])["ring_bits"]
+    return Order.model_validate_json(orders[-1]).ring_bits
 
 
 def test_bytes_are_those_of_the_messages() -> None:
@@ -206,10 +232,12 @@ def test_bytes_are_those_of_the_messages() -> None:
 
 @pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize("tolerance", [Fraction(0), Fraction(1, 2)])
-def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance: float) -> None:
+def test_a_holder_that_drops_out_costs_slots_never_the_run(
+    stage: Stage, tolerance: Fraction
+) -> None:
     settings = setup(Variant.PRIVATE, rounds=2)
 
-    def deliver(at, round_number: int, holder):
+    def deliver(at: Stage, round_number: int, holder: int) -> bool:
         return not (at == stage and round_number == 1 and holder == 2)
 
     found = run(
@@ -229,8 +257,8 @@ def test_a_holder_that_drops_out_costs_slots_never_the_run(stage, tolerance: flo
 def test_too_few_holders_leave_a_round_without_sums() -> None:
     settings = setup(Variant.ONEWAY)
 
-    def deliver(at, round_number: int, holder):
-        return not (at == "contribute" and round_number == 0 and holder < 3)
+    def deliver(at: Stage, round_number: int, holder: int) -> bool:
+        return not (at == Stage.CONTRIBUTE and round_number == 0 and holder < 3)
 
     found = run(settings, members(settings), tolerance=Fraction(1, 2), deliver=deliver)
     assert found.result.rounds[0].opened == ()
@@ -238,7 +266,7 @@ def test_too_few_holders_leave_a_round_without_sums() -> None:
 
 
 @pytest.mark.parametrize(("holders", "tolerance"), [(5, 0), (5, Fraction(2, 5)), (1, 0)])
-def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance: float) -> None:
+def test_a_slot_has_the_noise_that_was_asked_for(holders: int, tolerance: Fraction) -> None:
     """Also with a single contributor, and with as many dropouts as are tolerated."""
     wide = parse_workload("3way", TOY)
     settings = setup(Variant.ONEWAY, participation=Participation(holders, Fraction(1), 0))
@@ -248,7 +276,7 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance: float) -> N
     ]
     n_missing = int(tolerance * holders)
 
-    def exchange(stage, round_number: int, number: int, body: bytes):
+    def exchange(stage: Stage, round_number: int, number: int, body: bytes) -> bytes | None:
         if stage == Stage.CONTRIBUTE and number < n_missing:
             return None
         return people[number].answer(stage, body)
@@ -257,13 +285,17 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance: float) -> N
     everybody = frozenset(range(holders))
     sigma2 = Fraction(9)
     request = Collect(0, everybody, (Slot(("a", "b", "c"), everybody),), sigma2, Fraction(0))
-    exact = sum(people[h]._table.marginal(("a", "b", "c")) for h in range(n_missing, holders))
-    draws = np.concatenate(
-        [server._sums(request)[0].measurement.values - exact for _ in range(150)]
-    )
+    exact = exact_sum(("a", "b", "c"), [holder._table for holder in people[n_missing:]])
+
+    def summed() -> Measurement:
+        (found,) = server._sums(request)
+        assert found is not None
+        return found.measurement
+
+    draws = np.concatenate([summed().values - exact for _ in range(150)])
     # 1800 draws: the variance is within 4 standard deviations, 4 sqrt(2 / 1800) = 13 %
     assert draws.var() == pytest.approx(float(sigma2), rel=0.14)
-    assert server._sums(request)[0].measurement.variance == pytest.approx(float(sigma2))
+    assert summed().variance == pytest.approx(float(sigma2))
     assert abs(draws.mean()) < 4 * 3 / math.sqrt(len(draws))
 
 
@@ -288,11 +320,11 @@ def test_the_cost_of_summed_noise_is_below_what_is_claimed() -> None:
     assert costs.sigma2_min * 4**GRID_BITS / 2**16 == MIN_GRID_SIGMA2
 
 
-def question():
+def question() -> bytes:
     settings = setup(Variant.PRIVATE)
-    asked = []
+    asked: list[bytes] = []
 
-    def exchange(stage, round_number: int, number: int, body: bytes):
+    def exchange(stage: Stage, round_number: int, number: int, body: bytes) -> bytes:
         if stage == Stage.CHOOSE:
             asked.append(body)
         return holders[number].answer(stage, body)
@@ -310,7 +342,7 @@ def test_a_question_carries_model_and_oneways() -> None:
     assert model.marginals([("a",)])[0].sum() == pytest.approx(model.total)
 
 
-def changed(body: bytes, **changes):
+def changed(body: bytes, **changes: object) -> bytes:
     text, payload = unpack(body)
     return pack({**json.loads(text), **changes}, payload)
 
@@ -328,7 +360,7 @@ def changed(body: bytes, **changes):
         lambda body: changed(body, model={"total": -1.0, "cliques": []}),
     ],
 )
-def test_spoilt_questions_are_refused(spoil) -> None:
+def test_spoilt_questions_are_refused(spoil: Callable[[bytes], bytes]) -> None:
     holder = members(setup(Variant.PRIVATE))[0]
     with pytest.raises(RequestRefused):
         holder.choose(spoil(question()))
@@ -339,7 +371,7 @@ def test_steps_out_of_order_are_refused() -> None:
     for stage in (Stage.SHARE_KEYS, Stage.CONTRIBUTE, Stage.UNMASK):
         with pytest.raises(RequestRefused):
             holder.answer(stage, b"")
-    order = {
+    order: dict[str, object] = {
         "round": 0,
         "session": "00" * 16,
         "members": [3, 4],
@@ -349,7 +381,8 @@ def test_steps_out_of_order_are_refused() -> None:
     }
     with pytest.raises(RequestRefused, match="no member"):
         holder.advertise(json.dumps(order).encode())
-    for key, value in itertools.product(order, [None, -1, "x", []]):
+    wrong: list[object] = [None, -1, "x", []]
+    for key, value in itertools.product(order, wrong):
         with pytest.raises(RequestRefused):
             holder.advertise(json.dumps({**order, key: value}).encode())
 
