@@ -19,7 +19,7 @@ from mpc.session.in_memory import Result, run_parties, start_sessions
 from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, reshare, ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
-from tests.support.sessions import deal, reveal
+from tests.support.sessions import STRUCTURES, deal, reveal
 
 CELLS = ring(20)
 WIDE = ring(64)
@@ -116,7 +116,7 @@ def numbers(answers: Sequence[Mapping[str, list[Share]]], kind: str) -> list[lis
     return [reveal(list(shares)).tolist() for shares in zip(*(a[kind] for a in answers))]  # noqa: B905 - reveal checks
 
 
-@pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)])
+@pytest.mark.parametrize("mt", STRUCTURES)
 def test_no_sample_is_handed_out_twice(mt: tuple[int, int]) -> None:
     async def program(bank: NoiseBank, _source: CountingSource) -> Taken:
         return await requests(bank, no_pause)

@@ -1,6 +1,6 @@
 """Coins and threshold comparisons: exact for uniform values that the test scripts."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -20,36 +20,14 @@ from mpc.noise.coins import (
 from mpc.noise.gaussian import thresholds
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel, Step, StepStatistics
-from mpc.session.in_memory import Result, run_parties
+from mpc.session.in_memory import run_parties
 from mpc.session.keystream import Keystream
 from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.sessions import deal, reveal
+from tests.support.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.words import planes_of, values_of
 
-STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 TOP = (1 << TABLE_BITS) - 1
-
-
-def run(mt: tuple[int, int], step: Callable[[Channel], Awaitable[Result]]) -> list[Result]:
-    async def program(session: Session) -> Result:
-        with session.step(Step.CHECK, "coins") as channel:
-            return await step(channel)
-
-    return run_parties(*mt, program)
-
-
-def planes_of(values: Sequence[int], n_bits: int) -> Array:
-    """Bit planes (n_bits, n / 64) of Python integers; value i is bit i % 64 of word i // 64."""
-    rows = np.zeros((n_bits, -(-len(values) // 64)), np.uint64)
-    for i, value in enumerate(values):
-        for j in range(n_bits):
-            rows[j, i // 64] |= np.uint64((value >> j & 1) << i % 64)
-    return rows
-
-
-def values_of(words: Array, n: int) -> Array:
-    """The bits of packed words, in the same order."""
-    return np.unpackbits(words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")[..., :n]
 
 
 def script(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], planes: Array) -> None:
@@ -66,7 +44,7 @@ def script(monkeypatch: pytest.MonkeyPatch, mt: tuple[int, int], planes: Array) 
 def test_digit_indicators_of_all_digits(mt: tuple[int, int]) -> None:
     planes = planes_of([i % 16 for i in range(128)], 4)
     shares = deal(AccessStructure(*mt), WORD, planes, 3)
-    opened = reveal(run(mt, lambda ch: digit_indicators(ch, shares[ch.pid])))
+    opened = reveal(run_step(mt, lambda ch: digit_indicators(ch, shares[ch.pid])))
     expected = np.arange(128) % 16 == np.arange(16)[:, np.newaxis]
     assert np.array_equal(values_of(opened, 128), expected)
 
@@ -118,7 +96,7 @@ def check_below_thresholds(
     digits = planes.reshape(N_DIGITS, GROUP_BITS, -1).swapaxes(0, 1)
     script(monkeypatch, mt, digits)
     n_words = planes.shape[1]
-    opened = reveal(run(mt, lambda ch: below_thresholds(ch, table, n_words)))
+    opened = reveal(run_step(mt, lambda ch: below_thresholds(ch, table, n_words)))
     expected = [[value < threshold for value in values] for threshold in table]
     assert np.array_equal(values_of(opened, len(values)), expected)
 
@@ -136,7 +114,7 @@ def test_a_biased_coin_compares_with_its_threshold(
         near += [0, 1, top, top - 1, threshold ^ 1 << 33, top ^ threshold]
         values += [min(max(v, 0), top) for v in (near * 6)[:64]]
     script(monkeypatch, mt, planes_of(values, n_bits))
-    opened = reveal(run(mt, lambda ch: biased_coins(ch, coins, n_bits, 1)))
+    opened = reveal(run_step(mt, lambda ch: biased_coins(ch, coins, n_bits, 1)))
     expected = np.array(values, object).reshape(-1, 64) < np.array(coins, object)[:, np.newaxis]
     assert np.array_equal(values_of(opened, 64), expected)
 
@@ -154,7 +132,7 @@ def test_random_shares_are_fresh_and_nobody_holds_all_components(mt: tuple[int, 
         )
 
     access = AccessStructure(*mt)
-    answers = run(mt, step)
+    answers = run_step(mt, step)
     for pid, shares in enumerate(answers):
         for share in shares:
             assert share.support == frozenset(range(len(access.sets)))

@@ -35,14 +35,12 @@ from mpc.noise.gaussian import (
 )
 from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Channel, Step
-from mpc.session.in_memory import run_parties
-from mpc.session.session import Session
+from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.sessions import deal, reveal
+from tests.support.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.words import planes_of
 
 Probabilities = dict[int, Decimal]
-STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 AWKWARD = [
     Fraction(1),
     Fraction(10**12 + 1, 10**12),
@@ -128,13 +126,8 @@ def test_plan_of_any_variance(sigma2: Fraction) -> None:
 def test_a_variance_out_of_range_is_refused(sigma2: Fraction) -> None:
     with pytest.raises(MpcError, match="outside"):
         plan(sigma2)
-
-    async def program(session: Session) -> None:
-        refused = pytest.raises(MpcError, match="outside")
-        with session.step(Step.CHECK, "refused") as channel, refused:
-            await sample_gaussian_shares(channel, ring(32), 1, sigma2)
-
-    run_parties(3, 1, program)
+    with pytest.raises(MpcError, match="outside"):
+        run_step((3, 1), lambda ch: sample_gaussian_shares(ch, ring(32), 1, sigma2))
 
 
 # Distributions, to 50 digits.
@@ -252,13 +245,10 @@ def test_smoothing_gives_the_claimed_ratio() -> None:
 
 def scripted_planes(shape: tuple[int, ...], values: Sequence[int]) -> Array:
     """Planes (4, 18, n_words) of 72-bit values, or (1, n_words) of signs."""
-    rows = np.zeros((shape[0] * (shape[1] if len(shape) == 3 else 1), shape[-1]), np.uint64)
-    for i, value in enumerate(values):
-        for j in range(len(rows)):
-            rows[j, i // 64] |= np.uint64((value >> j & 1) << i % 64)
-    if len(shape) == 3:
-        return rows.reshape(shape[1], shape[0], -1).swapaxes(0, 1)
-    return rows
+    if len(shape) == 2:
+        return planes_of(values, shape[0])
+    n_bits, n_digits, _ = shape
+    return planes_of(values, n_bits * n_digits).reshape(n_digits, n_bits, -1).swapaxes(0, 1)
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
@@ -293,12 +283,8 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
 
     monkeypatch.setattr("mpc.noise.coins.random_share", dealt)
     monkeypatch.setattr("mpc.noise.gaussian.random_share", dealt)
-
-    async def program(session: Session) -> Share:
-        with session.step(Step.CHECK, "gaussian") as channel:
-            return await sample_gaussian_shares(channel, ring(20), n, sigma2)
-
-    opened = reveal(run_parties(*mt, program)).astype(np.int64)
+    shares = run_step(mt, lambda ch: sample_gaussian_shares(ch, ring(20), n, sigma2))
+    opened = reveal(shares).astype(np.int64)
     signed = opened - ((opened >> 19) << 20)
     expected = np.zeros(n, np.int64)
     for v, group in groups.items():
@@ -312,11 +298,8 @@ def test_samples_are_the_table_entries_of_the_uniform_values(
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, CHUNK_SAMPLES, CHUNK_SAMPLES + 1])
 def test_any_number_of_samples(n: int) -> None:
-    async def program(session: Session) -> Share:
-        with session.step(Step.CHECK, "gaussian") as channel:
-            return await sample_gaussian_shares(channel, ring(16), n, Fraction(9))
-
-    opened = reveal(run_parties(3, 1, program)).astype(np.int64)
+    shares = run_step((3, 1), lambda ch: sample_gaussian_shares(ch, ring(16), n, Fraction(9)))
+    opened = reveal(shares).astype(np.int64)
     signed = opened - ((opened >> 15) << 16)
     assert signed.shape == (n,)
     assert np.abs(signed).max() <= magnitude_bound(plan(Fraction(9)))

@@ -38,13 +38,10 @@ from mpc.noise.gumbel import (
 )
 from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Channel, Step
-from mpc.session.in_memory import run_parties
-from mpc.session.session import Session
+from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
-from tests.support.sessions import deal, reveal
+from tests.support.sessions import STRUCTURES, deal, reveal, run_step
 
-STRUCTURES = [(3, 1), (4, 1), (5, 2)]
 LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
 N_SHIFTED = sum(SHIFTS)
 
@@ -102,11 +99,8 @@ def open_gumbels(
 
 
 def sampled(mt: tuple[int, int], n: int) -> Integers:
-    async def program(session: Session) -> Share:
-        with session.step(Step.CHECK, "gumbel") as channel:
-            return await sample_gumbel_shares(channel, ring(64), n, FRACTION_BITS)
-
-    return reveal(run_parties(*mt, program)).astype(np.int64)
+    shares = run_step(mt, lambda ch: sample_gumbel_shares(ch, ring(64), n, FRACTION_BITS))
+    return reveal(shares).astype(np.int64)
 
 
 def with_leading_one(place: int, behind: int) -> int:
@@ -252,12 +246,8 @@ def test_public_bounds() -> None:
 
 @pytest.mark.parametrize(("n", "fraction_bits"), [(5, 23), (5, 25), (MAX_CANDIDATES + 1, 24)])
 def test_what_has_no_proof_is_refused(n: int, fraction_bits: int) -> None:
-    async def program(session: Session) -> None:
-        refused = pytest.raises(MpcError, match="proved error")
-        with session.step(Step.CHECK, "refused") as channel, refused:
-            await sample_gumbel_shares(channel, ring(64), n, fraction_bits)
-
-    run_parties(3, 1, program)
+    with pytest.raises(MpcError, match="proved error"):
+        run_step((3, 1), lambda ch: sample_gumbel_shares(ch, ring(64), n, fraction_bits))
 
 
 @pytest.mark.parametrize("n", [1, 64, 65])

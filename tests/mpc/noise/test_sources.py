@@ -13,13 +13,9 @@ from mpc.errors import MpcError
 from mpc.noise.in_the_clear import GUMBEL_RANGE, PER_SAMPLE_DELTA, gaussian_bound
 from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dealer_costs
 from mpc.session.access import AccessStructure
-from mpc.session.channel import Channel, Step
-from mpc.session.in_memory import run_parties
-from mpc.session.session import Session
+from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
-from tests.support.sessions import reveal
-
-STRUCTURES = [(3, 1), (4, 1), (5, 2)]
+from tests.support.sessions import STRUCTURES, reveal, run_step
 
 
 class FixedSampler:
@@ -43,13 +39,8 @@ def dealt(
 ) -> tuple[Array, list[FixedSampler]]:
     access = AccessStructure(*mt)
     samplers = [FixedSampler(pid) for pid in range(access.n_parties)]
-
-    async def program(session: Session) -> Share:
-        noise = DealerNoise(access, 24, samplers[session.pid])
-        with session.step(Step.CHECK, "noise") as channel:
-            return await request(noise, channel)
-
-    return reveal(run_parties(*mt, program)), samplers
+    shares = run_step(mt, lambda ch: request(DealerNoise(access, 24, samplers[ch.pid]), ch))
+    return reveal(shares), samplers
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
@@ -74,13 +65,8 @@ def test_too_small_a_variance_is_refused() -> None:
     noise = DealerNoise(AccessStructure(5, 2), 24)
     assert noise.costs.sigma2_min == 3 * MIN_DEALER_SIGMA2
     too_small = noise.costs.sigma2_min - Fraction(1, 10**9)
-
-    async def program(session: Session) -> None:
-        refused = pytest.raises(MpcError, match="no proved bound")
-        with session.step(Step.CHECK, "refused") as channel, refused:
-            await noise.gaussian(channel, ring(20), 1, too_small)
-
-    run_parties(5, 2, program)
+    with pytest.raises(MpcError, match="no proved bound"):
+        run_step((5, 2), lambda ch: noise.gaussian(ch, ring(20), 1, too_small))
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)

@@ -14,16 +14,14 @@ from mpc.session.frames import HEADER, Kind
 from mpc.session.in_memory import connect_in_memory, run_parties, start_sessions
 from mpc.session.session import KEY_BYTES, Session
 from mpc.shares.replicated import reshare, ring
-from tests.support.sessions import deal
-
-STRUCTURES = [(3, 1), (4, 1), (5, 2), (7, 3)]
+from tests.support.sessions import STRUCTURES, deal
 
 
 async def give_session(session: Session) -> Session:
     return session
 
 
-@pytest.mark.parametrize("mt", STRUCTURES)
+@pytest.mark.parametrize("mt", [*STRUCTURES, (7, 3)])
 def test_holders_of_a_component_have_its_key_and_nobody_else(mt: tuple[int, int]) -> None:
     sessions = run_parties(*mt, give_session)
     access = AccessStructure(*mt)
