@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,7 @@ from mpc.session.in_memory import connect_in_memory
 from mpc.session.links import Network, PeerLink
 
 
-def run(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(program: Callable[[], Coroutine[object, object, None]]) -> None:
     asyncio.run(program())
 
 
