@@ -37,6 +37,7 @@ from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, ring
+from tests.support.decimals import as_decimal, gaussian_weights
 from tests.support.sessions import STRUCTURES, deal, reveal, run_step
 from tests.support.words import planes_of
 
@@ -135,9 +136,8 @@ def test_a_variance_out_of_range_is_refused(sigma2: Fraction) -> None:
 
 def ideal(sigma2: Fraction, reach: int) -> Probabilities:
     """The probabilities of -reach .. reach under N_Z(0, sigma2), normalised over far more."""
-    rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
     far = max(reach, math.ceil(16 * math.sqrt(sigma2)) + 3)
-    weights = [(-rate * x * x).exp() for x in range(far + 1)]
+    weights = gaussian_weights(sigma2, range(far + 1))
     total = 2 * sum(weights) - weights[0]
     return {x: weights[abs(x)] / total for x in range(-reach, reach + 1)}
 
@@ -171,10 +171,6 @@ def total_variation(target: Probabilities, made: Probabilities) -> Decimal:
     """Half the sum of the differences over the target's values."""
     zero = Decimal(0)
     return sum((abs(p - made.get(x, zero)) for x, p in target.items()), start=zero) / 2
-
-
-def as_decimal(value: Fraction) -> Decimal:
-    return Decimal(value.numerator) / Decimal(value.denominator)
 
 
 @pytest.mark.parametrize("sigma2", [Fraction(1), Fraction(7, 3), Fraction(11), Fraction(144)])

@@ -40,6 +40,7 @@ from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
+from tests.support.decimals import as_decimal
 from tests.support.sessions import STRUCTURES, deal, reveal, run_step
 
 LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
@@ -122,7 +123,7 @@ def edge_numbers(places: Iterable[int], n_random: int) -> Iterator[int]:
 
 
 def check_errors(numbers: Sequence[int], opened: Integers) -> None:
-    bound = Decimal(GUMBEL_ERROR.numerator) / GUMBEL_ERROR.denominator
+    bound = as_decimal(GUMBEL_ERROR)
     for number, value in zip(numbers, opened.tolist(), strict=True):
         assert value == twin(number), hex(number)
         assert abs(Decimal(value) / 2**FRACTION_BITS - exact(number)) <= bound, hex(number)

@@ -21,6 +21,7 @@ from mpc.noise.in_the_clear import (
     sample_gumbel,
 )
 from mpc.session.keystream import Keystream
+from tests.support.decimals import as_decimal, gaussian_weights
 
 VARIANCES = [Fraction(1, 4), Fraction(1), Fraction(7, 3), Fraction(4), Fraction(150)]
 
@@ -34,8 +35,8 @@ def exact_cumulative(sigma2: Fraction, n_values: int, n_terms: int) -> list[Deci
     """P[|X| <= a] for a < n_values with 90 digits, normalised over |X| < n_terms."""
     with localcontext() as context:
         context.prec = 90
-        rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
-        weights = [(1 if a == 0 else 2) * (-rate * a * a).exp() for a in range(n_terms)]
+        zero, *others = gaussian_weights(sigma2, range(n_terms))
+        weights = [zero, *(2 * weight for weight in others)]
         total = sum(weights)
         running, result = Decimal(0), []
         for weight in weights[:n_values]:
@@ -55,7 +56,7 @@ def test_table_is_the_exact_distribution(sigma2: Fraction) -> None:
         assert all(abs(t - p * 2**128) <= 2 for t, p in zip(table, truncated, strict=True))
         ideal = exact_cumulative(sigma2, bound, 3 * bound + 30)
         worst = max(abs(t / Decimal(2**128) - p) for t, p in zip(table, ideal, strict=True))
-        assert worst < Decimal(PER_SAMPLE_DELTA.numerator) / PER_SAMPLE_DELTA.denominator / 2
+        assert worst < as_decimal(PER_SAMPLE_DELTA) / 2
 
 
 @pytest.mark.parametrize("sigma2", VARIANCES, ids=str)
@@ -156,7 +157,7 @@ def test_gumbel_is_within_its_error(fraction_bits: int) -> None:
         with localcontext() as context:
             context.prec = 140
             difference = abs(Decimal(sample) / Decimal(2**fraction_bits) - exact_gumbel(r))
-            assert difference <= Decimal(error.numerator) / Decimal(error.denominator), r
+            assert difference <= as_decimal(error), r
         assert abs(sample) < GUMBEL_RANGE << fraction_bits
 
 

@@ -15,6 +15,7 @@ from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dea
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
+from tests.support.decimals import gaussian_weights
 from tests.support.sessions import STRUCTURES, reveal, run_step
 
 
@@ -91,8 +92,7 @@ def test_the_system_sampler_samples() -> None:
 
 
 def discrete_gaussian(sigma2: Fraction, reach: int) -> list[Decimal]:
-    rate = Decimal(sigma2.denominator) / Decimal(2 * sigma2.numerator)
-    weights = [(-rate * x * x).exp() for x in range(-reach, reach + 1)]
+    weights = gaussian_weights(sigma2, range(-reach, reach + 1))
     total = sum(weights)
     return [w / total for w in weights]
 
