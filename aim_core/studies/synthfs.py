@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
+from aim_core.studies.splits import Owners
 from aim_core.tables.columns import CodedColumn
 from aim_core.tables.schema import Schema
 
@@ -28,7 +28,7 @@ class HeldTable:
 
     codes: CodeTable
     schema: Schema
-    owners: npt.NDArray[np.int32]
+    owners: Owners
 
 
 def synthfs(n_holders: int, seed: int, skew: float = SKEW) -> HeldTable:

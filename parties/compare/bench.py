@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aim_core.arrays import CodeTable
 from aim_core.counts.marginals import count_marginals
@@ -37,7 +36,7 @@ from aim_core.studies.errors_of_tables import (
     workload_errors,
 )
 from aim_core.studies.heterogeneity import heterogeneity
-from aim_core.studies.splits import assign, check_split
+from aim_core.studies.splits import Owners, assign, check_split
 from aim_core.studies.synthfs import synthfs
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema, load_schema
@@ -117,7 +116,7 @@ class Bench:
         self.n_max = 2 ** len(self.train).bit_length() - 1
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a bench lives as long as its process
-    def owners(self, seed: int) -> NDArray[np.int32]:
+    def owners(self, seed: int) -> Owners:
         """Return each training row's holder under a public seed."""
         if self._owners is not None:
             return self._owners[self._order]
@@ -333,7 +332,7 @@ def from_outcome(
 
 def _read(
     settings: CompareSettings,
-) -> tuple[CodeTable, Schema, NDArray[np.int32] | None]:
+) -> tuple[CodeTable, Schema, Owners | None]:
     """Return all rows as codes, the schema, and the rows' holders if they come with the table."""
     if settings.table == SYNTHFS:
         held = synthfs(settings.holders, _PUBLIC_SEED)

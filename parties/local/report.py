@@ -13,13 +13,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from aim_core.arrays import FloatArray
+from aim_core.arrays import CodeTable, FloatArray
 from aim_core.counts.marginals import project, smallest_superset
 from aim_core.domain import Clique
 from aim_core.studies.errors_of_tables import WorkloadErrors
 from parties.estimator.run import Outcome
+from parties.files import write_whole
 from parties.local.options import Prepared
 from parties.wire.messages import FinishAnswer
 from parties.wire.run_facts import MechanismFacts, RunFacts
@@ -73,26 +73,26 @@ def write_report(
         select_widening=prepared.noise.select_scale,
         **plots,
     )
-    path.write_text(html, "utf-8")
+    write_whole(path, html)
 
 
 def _worst(errors: WorkloadErrors) -> list[tuple[Clique, float]]:
     return sorted(errors.tv.items(), key=lambda item: -item[1])[:_N_WORST]
 
 
-def _one_way_plot(prepared: Prepared, codes: NDArray[np.int64]) -> Markup:
+def _one_way_plot(prepared: Prepared, codes: CodeTable) -> Markup:
     domain = prepared.inputs.domain
     covered = [name for name in domain.attributes if any(name in c for c in prepared.real)]
     n_columns = min(3, len(covered))
     n_rows = math.ceil(len(covered) / n_columns)
     figure = Figure(figsize=(3.3 * n_columns, 1.9 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for place, name in enumerate(covered):
+    for index, name in enumerate(covered):
         source = smallest_superset((name,), prepared.real, domain)
         real = project(prepared.real[source], domain, source, (name,))
         column = codes[:, domain.position(name)]
         synthetic = np.bincount(column, minlength=domain.size_of(name))
-        _one_way(axes[place], name, real / real.sum(), synthetic / synthetic.sum())
+        _one_way(axes[index], name, real / real.sum(), synthetic / synthetic.sum())
     for spare in axes[len(covered) :]:
         spare.set_axis_off()
     axes[0].legend(fontsize=8)
@@ -100,13 +100,13 @@ def _one_way_plot(prepared: Prepared, codes: NDArray[np.int64]) -> Markup:
 
 
 def _one_way(axes: Axes, name: str, real: FloatArray, synthetic: FloatArray) -> None:
-    places = np.arange(len(real))
+    positions = np.arange(len(real))
     if len(real) <= _MAX_BARS:
-        axes.bar(places - 0.2, real, 0.4, color=REAL, label="real")
-        axes.bar(places + 0.2, synthetic, 0.4, color=SYNTHETIC, label="synthetic")
+        axes.bar(positions - 0.2, real, 0.4, color=REAL, label="real")
+        axes.bar(positions + 0.2, synthetic, 0.4, color=SYNTHETIC, label="synthetic")
     else:
-        axes.step(places, real, where="mid", color=REAL, lw=1.2, label="real")
-        axes.step(places, synthetic, where="mid", color=SYNTHETIC, lw=1.0, label="synthetic")
+        axes.step(positions, real, where="mid", color=REAL, lw=1.2, label="real")
+        axes.step(positions, synthetic, where="mid", color=SYNTHETIC, lw=1.0, label="synthetic")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0)
     axes.set_title(name, fontsize=9)
@@ -134,13 +134,13 @@ def _budget_plot(facts: MechanismFacts, budget: float) -> Markup:
     spent = np.array([facts.rho_initial, *(entry.rho_spent for entry in facts.rounds)])
     selecting = np.array([0.0, *(entry.selection_epsilon**2 / 8 for entry in facts.rounds)])
     per_round = np.diff(spent, prepend=0.0)
-    places = np.arange(len(spent))
-    axes.bar(places, per_round - selecting, color=REAL, label="measuring")
-    axes.bar(places, selecting, bottom=per_round - selecting, color=SELECT, label="selecting")
+    positions = np.arange(len(spent))
+    axes.bar(positions, per_round - selecting, color=REAL, label="measuring")
+    axes.bar(positions, selecting, bottom=per_round - selecting, color=SELECT, label="selecting")
     axes.set_xlabel("round (0: all one-way marginals)")
     axes.set_ylabel("rho")
     total = axes.twinx()
-    total.plot(places, spent / budget * 100, color=SYNTHETIC, lw=1.2)
+    total.plot(positions, spent / budget * 100, color=SYNTHETIC, lw=1.2)
     total.set_ylabel("% of budget spent", color=SYNTHETIC)
     total.set_ylim(0, 105)
     axes.legend(loc="upper center", fontsize=8)
