@@ -60,8 +60,8 @@ def draw(options: argparse.Namespace, swept: dict[str, list[Row]]) -> None:
         groups = {value: summarise(rows) for value, rows in swept.items()}
         for method in METHODS:
             known = [
-                (place, group, group.metrics["error_l1"])
-                for place, found in enumerate(groups.values())
+                (position, group, group.metrics["error_l1"])
+                for position, found in enumerate(groups.values())
                 for group in found
                 if group.method == method
             ]
@@ -69,7 +69,7 @@ def draw(options: argparse.Namespace, swept: dict[str, list[Row]]) -> None:
                 continue
             first = known[0][1]
             axes.errorbar(
-                [place for place, _, _ in known],
+                [position for position, _, _ in known],
                 [mean.mean for _, _, mean in known if mean],
                 [mean.half_width for _, _, mean in known if mean],
                 capsize=2,

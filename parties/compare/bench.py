@@ -13,6 +13,7 @@ from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique
 from aim_core.errors import TableError
+from aim_core.extras import import_optional
 from aim_core.mechanisms.aim import aim, drive
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.flaim_holder import FlaimHolder
@@ -113,6 +114,8 @@ class Bench:
         others = () if self.outside is None else self.outside.cliques
         self.real_outside = count_marginals([self.train], self.schema.domain, others)
         self.target = settings.target or default_target(self.schema.domain)
+        if self.target is not None or settings.split == "cluster":
+            import_optional("sklearn", "compare")  # to say that it is missing before the first run
         self.n_max = 2 ** len(self.train).bit_length() - 1
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a bench lives as long as its process

@@ -110,15 +110,15 @@ def unit_ticks(human: Callable[[float], str]) -> FuncFormatter:
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
     """Move ascending heights as little as it takes to be `gap` apart: crowds around their mean."""
     crowds: list[list[float]] = []  # heights less the room that names below them in a crowd take
-    for place, height in enumerate(heights):
-        crowds.append([height - place * gap])
+    for index, height in enumerate(heights):
+        crowds.append([height - index * gap])
         while len(crowds) > 1 and math.fsum(crowds[-2]) / len(crowds[-2]) >= math.fsum(
             crowds[-1]
         ) / len(crowds[-1]):
             last = crowds.pop()
             crowds[-1] += last
     middles = [math.fsum(crowd) / len(crowd) for crowd in crowds for _ in crowd]
-    return [middle + place * gap for place, middle in enumerate(middles)]
+    return [middle + index * gap for index, middle in enumerate(middles)]
 
 
 def colour_of(group: Group) -> str:

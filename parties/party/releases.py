@@ -175,7 +175,7 @@ def _cliques(candidates: Sequence[int], inputs: PublicInputs) -> list[Clique]:
     n_candidates = len(inputs.candidates)
     if max(candidates) >= n_candidates:
         raise RequestRefused(f"a candidate is not among the closure's {n_candidates}")
-    return [inputs.candidates[place] for place in candidates]
+    return [inputs.candidates[index] for index in candidates]
 
 
 def _charge(request: Request, rho: Fraction, delta: Fraction) -> LedgerEntry:

@@ -121,7 +121,7 @@ class FreezeRequest(Wire):
 
 
 class SelectRequest(Wire):
-    """One selection: candidates by their place in the closure; model counts are the payload."""
+    """One selection: candidates by their index in the closure; model counts are the payload."""
 
     round: Index
     candidates: Indices
@@ -143,7 +143,7 @@ class FinishRequest(Wire):
 
 
 class SelectAnswer(Wire):
-    """The chosen candidate's place in the request's list."""
+    """The chosen candidate's index in the request's list."""
 
     index: Index
 
@@ -281,10 +281,10 @@ def decode_counts(
         raise RequestRefused(f"{len(widths)} widths were sent for {len(sizes)} candidates")
     expected = sum(width * size for width, size in zip(widths, sizes, strict=True))
     raw = _inflate(payload, expected)
-    counts, place = [], 0
+    counts, offset = [], 0
     for width, size in zip(widths, sizes, strict=True):
-        cells = np.frombuffer(raw, _DTYPES[width], size, place).astype(np.int64)
-        place += width * size
+        cells = np.frombuffer(raw, _DTYPES[width], size, offset).astype(np.int64)
+        offset += width * size
         if int(cells.sum()) > y_max:
             raise RequestRefused(f"a model marginal sums to more than y_max = {y_max}")
         counts.append(cells)

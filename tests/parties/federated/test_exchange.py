@@ -12,7 +12,7 @@ from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import closure, parse_workload
 from aim_core.errors import BudgetExceeded
 from aim_core.mechanisms.flaim_holder import FlaimHolder
-from aim_core.mechanisms.flaim_requests import Choose, Collect, Slot
+from aim_core.mechanisms.flaim_requests import Choose, Collect, MarginalSlot
 from aim_core.mechanisms.flaim_server import flaim
 from aim_core.mechanisms.flaim_terms import FlaimSettings, Variant, to_proportions
 from aim_core.models.descent import MirrorDescent
@@ -256,7 +256,9 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders, tolerance: float) -> N
     server = FederatedServer(settings, wide, N_MAX, exchange, Fraction(tolerance))
     everybody = frozenset(range(holders))
     sigma2 = Fraction(9)
-    request = Collect(0, everybody, (Slot(("a", "b", "c"), everybody),), sigma2, Fraction(0))
+    request = Collect(
+        0, everybody, (MarginalSlot(("a", "b", "c"), everybody),), sigma2, Fraction(0)
+    )
     exact = sum(people[h]._table.marginal(("a", "b", "c")) for h in range(n_missing, holders))
     draws = np.concatenate(
         [server._sums(request)[0].measurement.values - exact for _ in range(150)]
