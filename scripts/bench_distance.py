@@ -24,7 +24,7 @@ from mpc.session.channel import Step
 from mpc.session.session import Session
 from mpc.shares.replicated import Share, ring
 from mpc.steps.distance import l1_distances, prepare_cells
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 
 STOCK_CELLS = 10_000
 STOCK_PROGRAM = """

@@ -25,7 +25,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import Share, ring
 from mpc.steps.job import FRACTION_BITS
 from mpc.steps.selection import select
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 
 RING = ring(20)
 DISTANCE_BITS = RING.bits - 1

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from parties.compare.drawing import Plot, line_of, marker_of, plot_style, svg_file
+from parties.compare.drawing import line_of, marker_of
 from parties.compare.rows import METHODS, NOT_PRIVATE, Row
 from parties.compare.statistics import summarise
+from parties.figures import Plot, plot_style, svg_file
 
 AXES = {
     "participation": "participation per round",

@@ -28,6 +28,7 @@ from aim_core.mechanisms.plaintext import GrowingOracle, PlaintextOracle
 from aim_core.mechanisms.requests import Oracle
 from aim_core.models.descent import MirrorDescent
 from aim_core.models.measurement import Model
+from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
 from aim_core.privacy.zcdp import parse_rational
 from aim_core.studies.classifier import auc, default_target
@@ -200,15 +201,7 @@ class Bench:
         workload, settings = self.inputs.workload, self.settings
         costs = noise_costs(NoiseKind.JOINT, AccessStructure(N_PARTIES, THRESHOLD))
         rho = run_budget(task.epsilon, settings.delta, costs, workload, settings.rounds, ALPHA).rho
-        source = PlaintextNoise(1, 1, 1)
-        oracle: Oracle
-        if task.method == CENTRAL:
-            joined = Participation(1, Fraction(1), task.seed)
-            oracle = PlaintextOracle(self.schema.domain, self.real, source, FRACTION_BITS)
-        else:
-            joined = self.participation(task.seed)
-            owners = self.owners(task.seed)
-            oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
+        oracle, joined = self._plaintext_oracle(task)
         chosen = AimSettings(
             rho=rho,
             n_max=self.n_max,
@@ -234,25 +227,24 @@ class Bench:
             seconds=time.perf_counter() - started,
         )
 
+    def _plaintext_oracle(self, task: Task) -> tuple[Oracle, Participation]:
+        """Return who answers in place of the compute parties, and who takes part."""
+        source = PlaintextNoise(1, 1, 1)
+        if task.method == CENTRAL:
+            everybody = Participation(1, Fraction(1), task.seed)
+            domain = self.schema.domain
+            return PlaintextOracle(domain, self.real, source, FRACTION_BITS), everybody
+        joined, owners = self.participation(task.seed), self.owners(task.seed)
+        workload = self.inputs.workload
+        oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
+        return oracle, joined
+
     def _run_flaim(self, variant: Variant, task: Task) -> Finished:
         """Run a variant of FLAIM, with its holders and their secure aggregation."""
         started = time.perf_counter()
         workload, settings = self.inputs.workload, self._flaim_settings(variant, task)
-        costs = federated_costs(self.settings.holders)
-        noise = noise_terms(costs)
-        owners = self.owners(task.seed)
-        truths = self._truths() if variant is Variant.ORACLE else None
-        holders = [
-            FederatedHolder(
-                number,
-                workload,
-                FlaimHolder(self.schema.domain, self.train[owners == number]),
-                settings.rho,
-                noise,
-                truths=truths,
-            )
-            for number in range(self.settings.holders)
-        ]
+        noise = noise_terms(federated_costs(self.settings.holders))
+        holders = self._federated_holders(settings, task, noise)
         outcome = simulate(settings, workload, holders, self.n_max, noise, MirrorDescent())
         result, traffic = outcome.result, outcome.traffic
         codes = _sample(result.model, task.seed)
@@ -272,6 +264,24 @@ class Bench:
             rho_spent=result.rho_spent,
             seconds=time.perf_counter() - started,
         )
+
+    def _federated_holders(
+        self, settings: FlaimSettings, task: Task, noise: Noise
+    ) -> list[FederatedHolder]:
+        """Return the holders with their rows of the table."""
+        owners = self.owners(task.seed)
+        truths = self._truths() if settings.variant is Variant.ORACLE else None
+        return [
+            FederatedHolder(
+                number,
+                self.inputs.workload,
+                FlaimHolder(self.schema.domain, self.train[owners == number]),
+                settings.rho,
+                noise,
+                truths=truths,
+            )
+            for number in range(self.settings.holders)
+        ]
 
     def _flaim_settings(self, variant: Variant, task: Task) -> FlaimSettings:
         """Return a variant's settings with the rho that epsilon and delta pay for."""

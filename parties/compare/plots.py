@@ -9,8 +9,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from parties.compare.drawing import (
-    GREY,
-    Plot,
     colour_of,
     human_bytes,
     human_seconds,
@@ -21,6 +19,7 @@ from parties.compare.drawing import (
 )
 from parties.compare.rows import Facts
 from parties.compare.statistics import Group
+from parties.figures import GREY, Plot
 
 _MAX_COLUMNS = 3
 _INTERVALS = "means with 95 % confidence intervals; the tables have the numbers"

@@ -20,6 +20,7 @@ from parties.wire.messages import (
     FreezeRequest,
     JobState,
     MeasureRequest,
+    RequestKind,
     SelectAnswer,
     SelectRequest,
     decode_marginals,
@@ -169,7 +170,7 @@ class MpcOracle:
 
 def _request_id(request: Select | Measure) -> str:
     """Return a request's id: the same for the same request of the same job, always."""
-    kind = "select" if isinstance(request, Select) else "measure"
+    kind = RequestKind.SELECT if isinstance(request, Select) else RequestKind.MEASURE
     again = f"-{request.attempt}" if request.attempt > 1 else ""
     return f"{kind}-{request.round}{again}"
 

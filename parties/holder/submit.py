@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aim_core.arrays import Cells, CodeTable, Counts
+from aim_core.arrays import CodeTable, Counts, CountVector
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique, Domain
@@ -82,7 +82,7 @@ def read_codes(table: Path, inputs: PublicInputs) -> list[CodeTable]:
     return [chunk.astype(narrow) for chunk in encoded_chunks(table, inputs.schema)]
 
 
-def count_vector(chunks: Iterable[CodeTable], inputs: PublicInputs, n_max: int) -> Cells:
+def count_vector(chunks: Iterable[CodeTable], inputs: PublicInputs, n_max: int) -> CountVector:
     """Count the maximal marginals and join them in their order, (n_cells,) uint32.
 
     Raises TableError for more rows than the public bound `n_max`.
@@ -98,7 +98,7 @@ def count_vector(chunks: Iterable[CodeTable], inputs: PublicInputs, n_max: int) 
     return _joined(counts, cliques, inputs.domain)
 
 
-def prepare(vector: Cells, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
+def prepare(vector: CountVector, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
     """Share a vector into one body file per party, unless its shares are there already.
 
     UploadRefused if a party has given a receipt for shares of another table.
@@ -204,7 +204,7 @@ def _rows_of(codes: list[CodeTable], owners: Owners, holder: int) -> Iterator[Co
         start += len(chunk)
 
 
-def _joined(counts: dict[Clique, Counts], cliques: Sequence[Clique], domain: Domain) -> Cells:
+def _joined(counts: dict[Clique, Counts], cliques: Sequence[Clique], domain: Domain) -> CountVector:
     vector = np.empty(sum(domain.n_cells(clique) for clique in cliques), dtype=np.uint32)
     start = 0
     for clique in cliques:
