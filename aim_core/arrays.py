@@ -19,3 +19,6 @@ Indices = npt.NDArray[np.int64]
 
 CodeTable = npt.NDArray[np.integer[Any]]
 """(n_rows, n_columns) codes in schema order, of any width that holds them."""
+
+CountVector = npt.NDArray[np.uint32]
+"""(n_cells,) a holder's counts of all maximal marginals, one after the other."""

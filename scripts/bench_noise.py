@@ -25,7 +25,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import Share, ring
 from mpc.steps.job import FRACTION_BITS
 from mpc.steps.selection import select
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 
 RING = ring(20)
 DISTANCE_BITS = RING.bits - 1
@@ -39,7 +39,7 @@ Run = Callable[[str], Awaitable[object]]
 
 
 async def _timed(session: Session, name: str, runs: int, run: Run) -> dict[str, Any]:
-    """Run once to warm up, then ``runs`` times, all parties starting together."""
+    """Run once to warm up, then `runs` times, all parties starting together."""
     seconds, megabytes, rounds = [], [], []
     for number in range(runs + 1):
         label = f"{name}-{number}"

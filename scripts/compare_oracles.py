@@ -57,8 +57,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Return the report as a dictionary."""
     runs: dict[str, list[dict[str, float]]] = {oracle: [] for oracle in ORACLES}
     for number in range(options.runs):
-        for place, oracle in enumerate(ORACLES):
-            seed = options.seed + len(ORACLES) * number + place
+        for index, oracle in enumerate(ORACLES):
+            seed = options.seed + len(ORACLES) * number + index
             runs[oracle].append(run_once(options, oracle, seed))
             print(f"{oracle}, seed {seed}: {runs[oracle][-1]}", file=sys.stderr, flush=True)
     errors = {oracle: [run["tv"] for run in runs[oracle]] for oracle in ORACLES}

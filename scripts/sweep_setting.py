@@ -17,9 +17,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from parties.compare.drawing import Plot, line_of, marker_of, plot_style, svg_file
+from parties.compare.drawing import line_of, marker_of
 from parties.compare.rows import METHODS, NOT_PRIVATE, Row
 from parties.compare.statistics import summarise
+from parties.figures import Plot, plot_style, svg_file
 
 AXES = {
     "participation": "participation per round",
@@ -60,8 +61,8 @@ def draw(options: argparse.Namespace, swept: dict[str, list[Row]]) -> None:
         groups = {value: summarise(rows) for value, rows in swept.items()}
         for method in METHODS:
             known = [
-                (place, group, group.metrics["error_l1"])
-                for place, found in enumerate(groups.values())
+                (position, group, group.metrics["error_l1"])
+                for position, found in enumerate(groups.values())
                 for group in found
                 if group.method == method
             ]
@@ -69,7 +70,7 @@ def draw(options: argparse.Namespace, swept: dict[str, list[Row]]) -> None:
                 continue
             first = known[0][1]
             axes.errorbar(
-                [place for place, _, _ in known],
+                [position for position, _, _ in known],
                 [mean.mean for _, _, mean in known if mean],
                 [mean.half_width for _, _, mean in known if mean],
                 capsize=2,

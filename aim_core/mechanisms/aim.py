@@ -5,8 +5,6 @@ plaintext oracle, the compute parties, or a test. It never sees a count, only no
 everything here is public: what it computes may be written down, sent, and checked by an auditor.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
 
@@ -25,6 +23,7 @@ from aim_core.models.measurement import Fitter, Measurement, Model
 from aim_core.privacy.noise_facts import Noise, noise_l1
 from aim_core.privacy.population import GroupMeasurement, Population, measured_cliques
 from aim_core.privacy.zcdp import PrivacyFilter
+from aim_core.public_draws import DrawFor, public_draw
 
 
 def aim(
@@ -121,8 +120,7 @@ class _Candidates:
 
 def _offset(seed: int, number: int, clique: Clique) -> float:
     """Derive a public offset in [0, 1), the same on every machine."""
-    digest = hashlib.sha256(json.dumps([seed, number, clique]).encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return (public_draw(DrawFor.MODEL_OFFSET, seed, number, clique) >> 11) / 2**53
 
 
 class _Run:

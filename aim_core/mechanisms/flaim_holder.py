@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aim_core.arrays import CodeTable, Counts
+from aim_core.arrays import CodeTable, Counts, Indices
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.scores import multipliers
 from aim_core.domain import Clique, Domain
@@ -58,7 +57,7 @@ class FlaimHolder:
             raise TableError(f"a holder has {len(codes)} records; 1 to {MAX_RECORDS} are possible")
         self._domain = domain
         self._codes = codes
-        self._sparse: dict[Clique, tuple[NDArray[np.int64], Counts]] = {}
+        self._sparse: dict[Clique, tuple[Indices, Counts]] = {}
 
     def __repr__(self) -> str:
         return "FlaimHolder()"
@@ -139,7 +138,7 @@ class FlaimHolder:
             chosen.append(max(left, key=lambda index: (noisy[index], -index)))
         return tuple(chosen)
 
-    def _touched(self, clique: Clique) -> tuple[NDArray[np.int64], Counts]:
+    def _touched(self, clique: Clique) -> tuple[Indices, Counts]:
         """Return the cells that rows fall in, and their counts."""
         if clique not in self._sparse:
             positions = self._domain.positions(clique)

@@ -31,7 +31,7 @@ class Choose:
 
 
 @dataclass(frozen=True)
-class Slot:
+class MarginalSlot:
     """One marginal to be summed over the holders who contribute to it."""
 
     clique: Clique
@@ -44,7 +44,7 @@ class Collect:
 
     round: int
     holders: Group
-    slots: tuple[Slot, ...]
+    slots: tuple[MarginalSlot, ...]
     sigma2: Fraction
     rho_used: Fraction
 

@@ -22,7 +22,13 @@ from aim_core.arrays import FloatArray
 from aim_core.counts.workload import Workload, closure, ordered, weights
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.mechanisms.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
+from aim_core.mechanisms.flaim_requests import (
+    Choose,
+    Collect,
+    FlaimAnswer,
+    FlaimRequest,
+    MarginalSlot,
+)
 from aim_core.mechanisms.flaim_terms import (
     FlaimSettings,
     Proportions,
@@ -119,7 +125,9 @@ class _Server:
         if wanted:
             cost = self._noise.measure_rho(self.schedule.sigma2)
             self.budget.charge(self._plan.measured_in(number) * cost)
-            slots = tuple(Slot(clique, wanted[clique]) for clique in ordered(self.domain, wanted))
+            slots = tuple(
+                MarginalSlot(clique, wanted[clique]) for clique in ordered(self.domain, wanted)
+            )
             spent = self.budget.spent
             answer = yield Collect(number, holders, slots, self.schedule.sigma2, spent)
             opened = _checked_sums(answer, slots, self.domain)
@@ -241,7 +249,7 @@ def _checked_choices(
 
 
 def _checked_sums(
-    answer: FlaimAnswer, slots: Sequence[Slot], domain: Domain
+    answer: FlaimAnswer, slots: Sequence[MarginalSlot], domain: Domain
 ) -> list[GroupMeasurement]:
     if isinstance(answer, Mapping) or len(answer) != len(slots):
         raise MechanismError("a question for sums was answered by something else")

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from aim_core.arrays import FloatArray
 from aim_core.errors import MechanismError
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
@@ -19,7 +20,7 @@ Proportions = NDArray[np.int64]
 """A normalised marginal: flat (n_cells,), every entry >= 0, sum 2**PROPORTION_BITS."""
 
 
-def to_proportions(values: NDArray[np.float64]) -> Proportions:
+def to_proportions(values: FloatArray) -> Proportions:
     """Normalise a marginal to whole units, which sum to exactly 2**PROPORTION_BITS.
 
     Negative cells count as 0; a marginal without any mass is uniform. Cumulative sums are rounded,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aim_core.arrays import FloatArray
+from aim_core.arrays import CodeTable, FloatArray
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
 
@@ -43,10 +43,10 @@ class Model(Protocol):
     def marginals(self, cliques: Sequence[Clique]) -> list[FloatArray]:
         """Return the model's marginals, flat float64 that sum to `total`, one per clique."""
 
-    def sample(self, n_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def sample(self, n_rows: int, generator: np.random.Generator) -> CodeTable:
         """Draw a table: `(n_rows, d)` codes, columns in domain order."""
 
-    def log_density(self, codes: NDArray[np.integer[Any]]) -> FloatArray:
+    def log_density(self, codes: CodeTable) -> FloatArray:
         """Return the natural logarithm of each row's probability, `-inf` where it is 0.
 
         `codes` is `(n_rows, d)`. Raises TableError for codes outside the domain.

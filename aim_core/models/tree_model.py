@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aim_core.arrays import FloatArray
+from aim_core.arrays import CodeTable, Counts, FloatArray, Indices
 from aim_core.counts.marginals import cell_indices, checked_columns
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
@@ -50,7 +48,7 @@ class TreeModel:
             queries.marginal(mask)
         return [_owned(queries.marginal(mask), self.tables) for mask in masks]
 
-    def sample(self, n_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def sample(self, n_rows: int, generator: np.random.Generator) -> CodeTable:
         """Draw `(n_rows, d)` codes whose marginals follow the model's up to rounding.
 
         Clique by clique from the root, the rows with the same codes on the separator share their
@@ -67,7 +65,7 @@ class TreeModel:
             _extend_rows(rows, self.tables[index], clique, separator, generator)
         return rows
 
-    def log_density(self, codes: NDArray[np.integer[Any]]) -> FloatArray:
+    def log_density(self, codes: CodeTable) -> FloatArray:
         """Return the natural logarithm of each row's probability, `(n_rows,)`.
 
         The probability of a row of `(n_rows, d)` codes is the product of the cliques' normalised
@@ -90,7 +88,7 @@ class TreeModel:
         return density
 
     def _log_probability(
-        self, columns: Sequence[NDArray[np.int64]], axes: Axes, table: FloatArray
+        self, columns: Sequence[Indices], axes: Axes, table: FloatArray
     ) -> FloatArray:
         """Look each row's cell up in a table over `axes`, as a logarithm of a probability."""
         clique = tuple(self.domain.attributes[axis] for axis in axes)
@@ -169,7 +167,7 @@ def _distribute(
 
 
 def _extend_rows(
-    rows: NDArray[np.int64],
+    rows: CodeTable,
     table: FloatArray,
     clique: int,
     separator: int,
@@ -195,10 +193,10 @@ def _extend_rows(
 
 def _apportion(
     conditional: FloatArray,
-    present: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    present: Indices,
+    counts: Counts,
     generator: np.random.Generator,
-) -> NDArray[np.int64]:
+) -> Indices:
     """Return, group by group, the outcomes (columns of `conditional`) of each group's rows."""
     n_outcomes = conditional.shape[1]
     outcomes = []

@@ -1,11 +1,10 @@
 """Which data holders take part in a round: Poisson samples from a public seed."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from fractions import Fraction
 
 from aim_core.errors import MechanismError
+from aim_core.public_draws import DrawFor, public_draw
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,10 @@ class Participation:
 
         With `rate` 1 that is everybody.
         """
-        draws = [self._draw(round_number, holder) for holder in range(self.n_holders)]
+        draws = [
+            public_draw(DrawFor.PARTICIPATION, self.seed, round_number, holder)
+            for holder in range(self.n_holders)
+        ]
         limit = self.rate * 2**64
         chosen = frozenset(holder for holder, draw in enumerate(draws) if draw < limit)
         return chosen or frozenset({draws.index(min(draws))})
@@ -56,10 +58,6 @@ class Participation:
         Holders are public, their numbers of records are not.
         """
         return len(self.present(round_number)) / len(self.present(round_number - 1))
-
-    def _draw(self, round_number: int, holder: int) -> int:
-        text = json.dumps(["participation", self.seed, round_number, holder])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 EVERYBODY = Participation(1, Fraction(1), 0)

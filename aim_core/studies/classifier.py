@@ -46,32 +46,32 @@ def auc(synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, targe
             f"{target!r} cannot be predicted: the target has to be one of at least two attributes "
             f"of the table ({', '.join(domain.attributes[:20])})"
         )
-    place = domain.position(target)
+    position = domain.position(target)
     tables = {"synthetic": synthetic_codes, "real": real_codes}
     for name, codes in tables.items():
-        labels = checked_columns(codes, domain)[place]
+        labels = checked_columns(codes, domain)[position]
         if not len(labels):
             raise TableError(f"the {name} table has no rows; a classifier needs some in both")
         if np.all(labels == labels[0]):
             return Auc(None, f"all rows of the {name} table have the same {target!r}")
-    classes, probabilities = _predict(synthetic_codes, real_codes, domain, place)
-    return Auc(_one_against_rest(real_codes[:, place], classes, probabilities))
+    classes, probabilities = _predict(synthetic_codes, real_codes, domain, position)
+    return Auc(_one_against_rest(real_codes[:, position], classes, probabilities))
 
 
 def _predict(
-    synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, place: int
+    synthetic_codes: CodeTable, real_codes: CodeTable, domain: Domain, position: int
 ) -> tuple[CodeTable, FloatArray]:
     """Return the synthetic table's classes and the real rows' probabilities, a column each."""
     ensemble = import_optional("sklearn.ensemble", "compare")
 
-    features = [axis for axis in range(len(domain)) if axis != place]
+    features = [axis for axis in range(len(domain)) if axis != position]
     # With one thread sums are always rounded alike, and runs side by side do not slow each other.
     with threadpool_limits(limits=1):
         model = ensemble.HistGradientBoostingClassifier(
             categorical_features=[domain.sizes[axis] <= MAX_CATEGORIES for axis in features],
             random_state=_SEED,
         )
-        model.fit(synthetic_codes[:, features], synthetic_codes[:, place])
+        model.fit(synthetic_codes[:, features], synthetic_codes[:, position])
         classes: CodeTable = model.classes_
         probabilities: FloatArray = model.predict_proba(real_codes[:, features])
     return classes, probabilities

@@ -4,11 +4,10 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from aim_core.arrays import CodeTable, Counts, FloatArray
 from aim_core.counts.marginals import count_marginals, project, smallest_superset
 from aim_core.counts.workload import Workload
 from aim_core.domain import Clique
@@ -48,8 +47,8 @@ class WorkloadErrors:
 
 
 def workload_errors(
-    real: Mapping[Clique, npt.NDArray[np.int64]],
-    synthetic_codes: npt.NDArray[np.integer[Any]],
+    real: Mapping[Clique, Counts],
+    synthetic_codes: CodeTable,
     workload: Workload,
 ) -> WorkloadErrors:
     """Compare the marginals of a real and a synthetic table, each divided by its own total.
@@ -89,7 +88,7 @@ def triples_outside(workload: Workload, seed: int = 0) -> Workload | None:
     return Workload(domain, tuple(triples)) if triples else None
 
 
-def negative_log_likelihood(model: Model, codes: npt.NDArray[np.integer[Any]]) -> float:
+def negative_log_likelihood(model: Model, codes: CodeTable) -> float:
     """Return the mean over rows of -ln P(row), in nats; `codes` is (n_rows, d), best held out.
 
     P is the model mixed with a weight of 1e-9 of the uniform distribution over the domain: still
@@ -108,7 +107,7 @@ def negative_log_likelihood(model: Model, codes: npt.NDArray[np.integer[Any]]) -
     return -float(density.mean())
 
 
-def _normalised(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _normalised(counts: Counts) -> FloatArray:
     total = int(counts.sum())
     if total == 0:
         raise TableError("a table without rows cannot be compared; give both tables rows")

@@ -91,8 +91,8 @@ def assign(
         )
     generator = np.random.default_rng(seed)
     if split.name == "iid":
-        places = np.arange(n_rows, dtype=np.int32) % np.int32(n_holders)
-        return generator.permutation(places)
+        in_turn = np.arange(n_rows, dtype=np.int32) % np.int32(n_holders)
+        return generator.permutation(in_turn)
     codes = np.concatenate(chunks)
     if split.beta is None:
         owners = _clusters(codes, domain, n_holders, int(generator.integers(2**31)))

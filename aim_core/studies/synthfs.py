@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
+from aim_core.studies.splits import Owners
 from aim_core.tables.columns import CodedColumn
 from aim_core.tables.schema import Schema
 
@@ -28,7 +28,7 @@ class HeldTable:
 
     codes: CodeTable
     schema: Schema
-    owners: npt.NDArray[np.int32]
+    owners: Owners
 
 
 def synthfs(n_holders: int, seed: int, skew: float = SKEW) -> HeldTable:
@@ -46,9 +46,9 @@ def synthfs(n_holders: int, seed: int, skew: float = SKEW) -> HeldTable:
     if not 0 <= skew < np.inf:
         raise TableError(f"the skew is {skew}; it has to be a number from 0, such as {SKEW}")
     generator = np.random.default_rng(seed)
-    places = np.arange(1, _LARGEST_MEAN + 1)
-    weights = places ** -float(skew)
-    means = generator.choice(places, (n_holders, 1, N_FEATURES), p=weights / weights.sum())
+    levels = np.arange(1, _LARGEST_MEAN + 1)
+    weights = levels ** -float(skew)
+    means = generator.choice(levels, (n_holders, 1, N_FEATURES), p=weights / weights.sum())
     values = generator.normal(means, 1.0, (n_holders, N_ROWS_PER_HOLDER, N_FEATURES))
     cuts = np.linspace(0.0, _LARGEST_MEAN, N_LEVELS - 1)
     codes = np.digitize(values, cuts).reshape(-1, N_FEATURES).astype(np.int32)

@@ -23,8 +23,24 @@ from aim_core.tables.column_keys import ColumnKeys
 from aim_core.tables.columns import MAX_CODES, Column, Values
 
 
+class _BinnedColumn(Column):
+    """A column whose values lie in bins, which its keys say."""
+
+    bins: IntegerBins | RealBins
+
+    def _take(self, bins: IntegerBins | RealBins) -> None:
+        """Take the bins; SchemaError if there are too many."""
+        object.__setattr__(self, "bins", bins)
+        super().__post_init__()
+
+    @property
+    def n_values(self) -> int:
+        """Number of bins."""
+        return self.bins.n_bins
+
+
 @dataclass(frozen=True)
-class IntegerColumn(Column):
+class IntegerColumn(_BinnedColumn):
     """Whole numbers: `edges`, or `low` to `high` with a code each or cut into `n_bins` bins."""
 
     kind = "integer"
@@ -47,13 +63,7 @@ class IntegerColumn(Column):
             bins = integer_bins(low, high, self.n_bins or width)
         else:
             bins = IntegerBins(np.array(self.edges[:-1], dtype=np.int64), high)
-        object.__setattr__(self, "bins", bins)
-        super().__post_init__()
-
-    @property
-    def n_values(self) -> int:
-        """Number of bins."""
-        return self.bins.n_bins
+        self._take(bins)
 
     def _codes_of(self, texts: Sequence[str]) -> Codes:
         return self.bins.codes([parse_integer(text) for text in texts])
@@ -79,7 +89,7 @@ class IntegerColumn(Column):
 
 
 @dataclass(frozen=True)
-class ContinuousColumn(Column):
+class ContinuousColumn(_BinnedColumn):
     """Real numbers: bin `edges`, or `low` to `high` cut into `n_bins` bins of equal width.
 
     Decoding draws within the bin, with `decimals` decimals (by default a hundredth of a bin).
@@ -108,13 +118,7 @@ class ContinuousColumn(Column):
             raise self._refuse("its bins are too narrow for double precision; use fewer bins")
         if self.decimals is not None and not 0 <= self.decimals <= 15:
             raise self._refuse(f"`decimals` must be from 0 to 15, not {self.decimals}")
-        object.__setattr__(self, "bins", bins)
-        super().__post_init__()
-
-    @property
-    def n_values(self) -> int:
-        """Number of bins."""
-        return self.bins.n_bins
+        self._take(bins)
 
     def _codes_of(self, texts: Sequence[str]) -> Codes:
         numbers = np.array([parse_number(text) for text in texts], dtype=np.float64)
@@ -143,7 +147,7 @@ class ContinuousColumn(Column):
 
 
 @dataclass(frozen=True)
-class DateColumn(Column):
+class DateColumn(_BinnedColumn):
     """Days: bin `edges`, or `low` to `high` (day numbers) cut at calendar units.
 
     Weeks begin on Monday. The first and the last bin are cut off at `low` and `high`.
@@ -164,13 +168,7 @@ class DateColumn(Column):
             starts = list(unit_starts(low, high, self.unit))
         else:
             raise self._refuse(f"`unit` must be one of {', '.join(UNITS)}, not {self.unit!r}")
-        object.__setattr__(self, "bins", IntegerBins(np.array(starts, dtype=np.int64), high))
-        super().__post_init__()
-
-    @property
-    def n_values(self) -> int:
-        """Number of bins."""
-        return self.bins.n_bins
+        self._take(IntegerBins(np.array(starts, dtype=np.int64), high))
 
     def _codes_of(self, texts: Sequence[str]) -> Codes:
         return self.bins.codes([parse_day(text) for text in texts])

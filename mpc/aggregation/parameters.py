@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from mpc.arrays import Integers
+from mpc.arrays import Integers, Words
 from mpc.errors import EncodingOverflow, MpcError, TooFewMembers
 from mpc.session.keystream import digest
 from mpc.shares.replicated import reduce_ring
@@ -178,7 +177,7 @@ def due_shares(slots: Slots, sharers: Collection[int], survivors: Collection[int
     return items
 
 
-def to_ring(values: Integers, ring_bits: int) -> npt.NDArray[np.uint64]:
+def to_ring(values: Integers, ring_bits: int) -> Words:
     """Return signed integers as elements of Z_2^k.
 
     Raises EncodingOverflow: a value is outside -2^(k-1) <= x < 2^(k-1).
@@ -189,7 +188,7 @@ def to_ring(values: Integers, ring_bits: int) -> npt.NDArray[np.uint64]:
     return reduce_ring(values.astype(np.int64).view(np.uint64), ring_bits)
 
 
-def from_ring(values: npt.NDArray[np.uint64], ring_bits: int) -> Integers:
+def from_ring(values: Words, ring_bits: int) -> Integers:
     """Return the signed representatives, -2^(k-1) <= x < 2^(k-1), of elements of Z_2^k."""
     shift = np.uint64(64 - ring_bits)
     return (values << shift).view(np.int64) >> np.int64(shift)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mpc.aggregation.masks import (
     KEY_BYTES,
@@ -37,7 +36,7 @@ from mpc.aggregation.parameters import (
     slots_of,
 )
 from mpc.aggregation.seed_sharing import SHARE_BYTES, combine_shares, weights_at_zero
-from mpc.arrays import Array
+from mpc.arrays import Array, Words
 from mpc.errors import MpcError, ProtocolViolation
 from mpc.session.keystream import digest
 from mpc.shares.packing import packed_size, unpack_ring
@@ -52,7 +51,7 @@ class SlotSum:
     of, ascending.
     """
 
-    values: npt.NDArray[np.uint64]
+    values: Words
     contributors: tuple[int, ...]
 
 

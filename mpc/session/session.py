@@ -1,7 +1,6 @@
 """A party's session with its peers: the keys, the steps' labels and what each step cost."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections import Counter
@@ -9,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
+
+import rfc8785
 
 from mpc.errors import MpcError, PeerTimeout, ProtocolViolation
 from mpc.session.access import AccessStructure
@@ -20,6 +21,9 @@ from mpc.session.tls import Credentials, Endpoint, connect
 
 KEY_BYTES = 32
 DIGEST_BYTES = 32
+BINDING_TAG = b"distaim/session-binding/v1"
+"""First part of what a session's keys are salted with, see docs/protocol.md, section 23."""
+
 _SEPARATORS = frozenset("|/#")
 
 
@@ -189,7 +193,8 @@ async def open_session(
         receive_seconds=receive_seconds,
     )
     salt = digest(
-        json.dumps(dict(binding), sort_keys=True).encode(),
+        BINDING_TAG,
+        rfc8785.dumps(dict(binding)),
         *(endpoint.der for endpoint in sorted(endpoints, key=lambda e: e.pid)),
     )
     try:

@@ -141,8 +141,8 @@ def find_transcripts(run_dirs: Sequence[Path]) -> list[Path]:
     for folder in run_dirs:
         if not folder.is_dir():
             raise ConfigError(f"{folder} is not a folder; name the folders that hold transcripts")
-        for place in (folder, folder / "transcript"):
-            found += [path for path in sorted(place.glob("*.jsonl")) if path.stem != "ledger"]
+        for where in (folder, folder / "transcript"):
+            found += [path for path in sorted(where.glob("*.jsonl")) if path.stem != "ledger"]
     if not found:
         names = ", ".join(map(str, run_dirs))
         raise ConfigError(f"there is no transcript (*.jsonl) in {names} or its transcript folder")

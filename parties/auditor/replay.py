@@ -55,20 +55,20 @@ def replay(
 
     first = driver.lines[0].entry if driver is not None and driver.lines else None
     drive = first if isinstance(first, DriveLine) else None
-    report = _Report(drive, findings)
+    differences = _Differences(drive, findings)
     estimator = make_fitter("numpy" if drive is None else drive.estimator)
     settings = aim_settings(manifest, max((account.n_holders for account in accounts), default=1))
     run = aim(settings, inputs.workload, manifest_noise(manifest), estimator)
     finished = any(account.finished for account in accounts)
-    outcome = _compare_all(run, _merged(accounts), finished, inputs, report)
+    outcome = _compare_all(run, _merged(accounts), finished, inputs, differences)
     if outcome is not None and result is not None:
         codes = outcome.model.sample(result.rows, np.random.default_rng(result.sample_seed))
         if values_digest(codes) != result.codes:
             text = "the synthetic table is not drawn from the refitted model"
-            report.difference(text, "estimator", None, "codes")
+            differences.note(text, "estimator", None, "codes")
 
 
-class _Report:
+class _Differences:
     """Notes differences: as errors where digits must agree, as warnings elsewhere."""
 
     def __init__(self, drive: DriveLine | None, findings: Findings) -> None:
@@ -85,10 +85,10 @@ class _Report:
                 "repeat the audit in the environment of the estimator's transcript"
             )
 
-    def difference(self, text: str, source: str, line: int | None, name: str | None) -> None:
+    def note(self, text: str, source: str, line: int | None, name: str | None) -> None:
         """Note that the replay differs."""
-        note = self._findings.warning if self._hint else self._findings.error
-        note(source, f"policy replay: {text}{self._hint}", line=line, field=name)
+        add = self._findings.warning if self._hint else self._findings.error
+        add(source, f"policy replay: {text}{self._hint}", line=line, field=name)
 
 
 @dataclass
@@ -123,10 +123,14 @@ def _merged(accounts: Sequence[Account]) -> list[_Request]:
 
 
 def _compare_all(
-    run: Run, requests: Sequence[_Request], finished: bool, inputs: PublicInputs, report: _Report
+    run: Run,
+    requests: Sequence[_Request],
+    finished: bool,
+    inputs: PublicInputs,
+    differences: _Differences,
 ) -> AimResult | None:
     """Return the finished run, None where it could not be followed to its end."""
-    place = {clique: number for number, clique in enumerate(inputs.candidates)}
+    index = {clique: number for number, clique in enumerate(inputs.candidates)}
     outcome: AimResult | None = None
     ended = False
     source, line = "job", None
@@ -135,9 +139,9 @@ def _compare_all(
         for recorded in requests:
             source, line = recorded.source, recorded.line
             if ended:
-                report.difference("a request after the mechanism's end", source, line, None)
+                differences.note("a request after the mechanism's end", source, line, None)
                 return None
-            if not _same(due, recorded, place, report):
+            if not _same(due, recorded, index, differences):
                 return None
             try:
                 due = run.send(_answer(recorded))
@@ -146,15 +150,15 @@ def _compare_all(
             except BudgetExceeded:
                 ended = True  # losses have spent what the one-ways needed: there is no result
     except (AimError, ConfigError) as error:
-        report.difference(str(error), source, line, None)
+        differences.note(str(error), source, line, None)
         return None
     if outcome is None and finished:
-        report.difference("the job ended before the mechanism did", source, line, None)
+        differences.note("the job ended before the mechanism did", source, line, None)
     return outcome
 
 
 def _same(
-    request: Request, recorded: _Request, place: Mapping[Clique, int], report: _Report
+    request: Request, recorded: _Request, index: Mapping[Clique, int], differences: _Differences
 ) -> bool:
     """Compare a request with the recorded one; False if the replay cannot go on after it."""
     written = recorded.request
@@ -162,26 +166,26 @@ def _same(
         return True  # charged and lost, and no party has a record of what it was
     if isinstance(request, Select) != isinstance(written, SelectLine):
         text = "another kind of request is due"
-        report.difference(text, recorded.source, recorded.line, "event")
+        differences.note(text, recorded.source, recorded.line, "event")
         return False
     due: dict[str, object]
     if isinstance(request, Select):
         due = {
-            "candidates": [place[clique] for clique in request.candidates],
+            "candidates": [index[clique] for clique in request.candidates],
             "selection_epsilon": str(request.selection_epsilon),
             "biases": list(request.biases),
             "model_counts": counts_digest(request.model_counts),
         }
     else:
         due = {
-            "candidates": [place[clique] for clique in request.cliques],
+            "candidates": [index[clique] for clique in request.cliques],
             "sigma2": str(request.sigma2),
         }
     due["round"] = request.round
     wrong = [name for name, value in due.items() if getattr(written, name) != value]
     for name in wrong:
         text = f"differs at round {written.round}: the policy asks for another {name}"
-        report.difference(text, recorded.source, recorded.line, name)
+        differences.note(text, recorded.source, recorded.line, name)
     return "candidates" not in wrong
 
 

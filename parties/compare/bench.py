@@ -7,13 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aim_core.arrays import CodeTable
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique
 from aim_core.errors import TableError
+from aim_core.extras import import_optional
 from aim_core.mechanisms.aim import aim, drive
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.flaim_holder import FlaimHolder
@@ -28,6 +28,7 @@ from aim_core.mechanisms.plaintext import GrowingOracle, PlaintextOracle
 from aim_core.mechanisms.requests import Oracle
 from aim_core.models.descent import MirrorDescent
 from aim_core.models.measurement import Model
+from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
 from aim_core.privacy.zcdp import parse_rational
 from aim_core.studies.classifier import auc, default_target
@@ -37,7 +38,7 @@ from aim_core.studies.errors_of_tables import (
     workload_errors,
 )
 from aim_core.studies.heterogeneity import heterogeneity
-from aim_core.studies.splits import assign, check_split
+from aim_core.studies.splits import Owners, assign, check_split
 from aim_core.studies.synthfs import synthfs
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema, load_schema
@@ -114,10 +115,12 @@ class Bench:
         others = () if self.outside is None else self.outside.cliques
         self.real_outside = count_marginals([self.train], self.schema.domain, others)
         self.target = settings.target or default_target(self.schema.domain)
+        if self.target is not None or settings.split == "cluster":
+            import_optional("sklearn", "compare")  # to say that it is missing before the first run
         self.n_max = 2 ** len(self.train).bit_length() - 1
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a bench lives as long as its process
-    def owners(self, seed: int) -> NDArray[np.int32]:
+    def owners(self, seed: int) -> Owners:
         """Return each training row's holder under a public seed."""
         if self._owners is not None:
             return self._owners[self._order]
@@ -198,15 +201,7 @@ class Bench:
         workload, settings = self.inputs.workload, self.settings
         costs = noise_costs(NoiseKind.JOINT, AccessStructure(N_PARTIES, THRESHOLD))
         rho = run_budget(task.epsilon, settings.delta, costs, workload, settings.rounds, ALPHA).rho
-        source = PlaintextNoise(1, 1, 1)
-        oracle: Oracle
-        if task.method == CENTRAL:
-            joined = Participation(1, Fraction(1), task.seed)
-            oracle = PlaintextOracle(self.schema.domain, self.real, source, FRACTION_BITS)
-        else:
-            joined = self.participation(task.seed)
-            owners = self.owners(task.seed)
-            oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
+        oracle, joined = self._plaintext_oracle(task)
         chosen = AimSettings(
             rho=rho,
             n_max=self.n_max,
@@ -232,25 +227,24 @@ class Bench:
             seconds=time.perf_counter() - started,
         )
 
+    def _plaintext_oracle(self, task: Task) -> tuple[Oracle, Participation]:
+        """Return who answers in place of the compute parties, and who takes part."""
+        source = PlaintextNoise(1, 1, 1)
+        if task.method == CENTRAL:
+            everybody = Participation(1, Fraction(1), task.seed)
+            domain = self.schema.domain
+            return PlaintextOracle(domain, self.real, source, FRACTION_BITS), everybody
+        joined, owners = self.participation(task.seed), self.owners(task.seed)
+        workload = self.inputs.workload
+        oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
+        return oracle, joined
+
     def _run_flaim(self, variant: Variant, task: Task) -> Finished:
         """Run a variant of FLAIM, with its holders and their secure aggregation."""
         started = time.perf_counter()
         workload, settings = self.inputs.workload, self._flaim_settings(variant, task)
-        costs = federated_costs(self.settings.holders)
-        noise = noise_terms(costs)
-        owners = self.owners(task.seed)
-        truths = self._truths() if variant is Variant.ORACLE else None
-        holders = [
-            FederatedHolder(
-                number,
-                workload,
-                FlaimHolder(self.schema.domain, self.train[owners == number]),
-                settings.rho,
-                noise,
-                truths=truths,
-            )
-            for number in range(self.settings.holders)
-        ]
+        noise = noise_terms(federated_costs(self.settings.holders))
+        holders = self._federated_holders(settings, task, noise)
         outcome = simulate(settings, workload, holders, self.n_max, noise, MirrorDescent())
         result, traffic = outcome.result, outcome.traffic
         codes = _sample(result.model, task.seed)
@@ -270,6 +264,24 @@ class Bench:
             rho_spent=result.rho_spent,
             seconds=time.perf_counter() - started,
         )
+
+    def _federated_holders(
+        self, settings: FlaimSettings, task: Task, noise: Noise
+    ) -> list[FederatedHolder]:
+        """Return the holders with their rows of the table."""
+        owners = self.owners(task.seed)
+        truths = self._truths() if settings.variant is Variant.ORACLE else None
+        return [
+            FederatedHolder(
+                number,
+                self.inputs.workload,
+                FlaimHolder(self.schema.domain, self.train[owners == number]),
+                settings.rho,
+                noise,
+                truths=truths,
+            )
+            for number in range(self.settings.holders)
+        ]
 
     def _flaim_settings(self, variant: Variant, task: Task) -> FlaimSettings:
         """Return a variant's settings with the rho that epsilon and delta pay for."""
@@ -333,7 +345,7 @@ def from_outcome(
 
 def _read(
     settings: CompareSettings,
-) -> tuple[CodeTable, Schema, NDArray[np.int32] | None]:
+) -> tuple[CodeTable, Schema, Owners | None]:
     """Return all rows as codes, the schema, and the rows' holders if they come with the table."""
     if settings.table == SYNTHFS:
         held = synthfs(settings.holders, _PUBLIC_SEED)

@@ -1,41 +1,15 @@
-"""How the plots of `distaim compare` look: style, units, places of names, SVG."""
+"""How the plots of `distaim compare` look: markers, units, where names stand."""
 
-import io
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from parties.compare.rows import CENTRAL, METHODS
 from parties.compare.statistics import Group
+from parties.figures import GREY
 
-GREY = "#808080"
-_ON_WHITE = "#404040"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": GREY,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": GREY,
-    "axes.titlecolor": GREY,
-    "axes.titlesize": 9.5,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": GREY,
-    "grid.alpha": 0.2,
-    "legend.frameon": False,
-    "lines.markersize": 5.5,
-}
 # Okabe and Ito's colours, which colour-blind readers tell apart; each method has a marker too.
 _COLOURS = dict(
     zip(
@@ -48,19 +22,6 @@ _MARKERS = dict(zip(METHODS, "Dos^vPX", strict=True))
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A drawn figure, and in words what it shows, for readers that do not see it."""
-
-    figure: Figure
-    alt: str
-
-
-def plot_style() -> AbstractContextManager[None]:
-    """Return the context that plots are drawn and written in."""
-    return mpl.rc_context(_STYLE)
-
-
 def human_bytes(n_bytes: float, spread: float = 0.0) -> str:
     """Return bytes in decimal units, three digits: 1.23 MB; with a spread 1.23 ± 0.05 MB."""
     size, unit = next(((s, u) for s, u in _UNITS if abs(n_bytes) >= s), _UNITS[-1])
@@ -71,27 +32,6 @@ def human_seconds(seconds: float, spread: float = 0.0) -> str:
     """Return seconds, or minutes from 2 minutes on, as human_bytes does."""
     size, unit = (60.0, "min") if seconds >= 120 else (1.0, "s")
     return _in_unit(seconds / size, spread / size, unit)
-
-
-def inline_svg(plot: Plot, name: str) -> Markup:
-    """Return a plot as inline SVG in the page's own text colour; its ids begin with `name`."""
-    svg = _svg(plot, transparent=True).replace(GREY, "currentColor")
-    for opening in ('id="', "url(#", 'href="#'):  # a page has many plots, and an id once
-        svg = svg.replace(opening, f"{opening}{name}-")
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704 - matplotlib escapes the texts it draws
-
-
-def svg_file(plot: Plot) -> str:
-    """Return a plot as the text of an SVG file on white, legible wherever it is shown."""
-    return _svg(plot, transparent=False).replace(GREY, _ON_WHITE)
-
-
-def _svg(plot: Plot, transparent: bool) -> str:
-    buffer = io.StringIO()
-    unknown = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with mpl.rc_context({"svg.hashsalt": "distaim"}):
-        plot.figure.savefig(buffer, format="svg", transparent=transparent, metadata=unknown)
-    return buffer.getvalue().replace("<svg", f'<svg role="img" aria-label="{escape(plot.alt)}"', 1)
 
 
 def _in_unit(value: float, spread: float, unit: str) -> str:
@@ -110,15 +50,15 @@ def unit_ticks(human: Callable[[float], str]) -> FuncFormatter:
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
     """Move ascending heights as little as it takes to be `gap` apart: crowds around their mean."""
     crowds: list[list[float]] = []  # heights less the room that names below them in a crowd take
-    for place, height in enumerate(heights):
-        crowds.append([height - place * gap])
+    for index, height in enumerate(heights):
+        crowds.append([height - index * gap])
         while len(crowds) > 1 and math.fsum(crowds[-2]) / len(crowds[-2]) >= math.fsum(
             crowds[-1]
         ) / len(crowds[-1]):
             last = crowds.pop()
             crowds[-1] += last
     middles = [math.fsum(crowd) / len(crowd) for crowd in crowds for _ in crowd]
-    return [middle + place * gap for place, middle in enumerate(middles)]
+    return [middle + index * gap for index, middle in enumerate(middles)]
 
 
 def colour_of(group: Group) -> str:

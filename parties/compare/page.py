@@ -14,9 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from parties.compare.drawing import (
     human_bytes,
     human_seconds,
-    inline_svg,
-    plot_style,
-    svg_file,
 )
 from parties.compare.plots import draw_plots
 from parties.compare.rows import METHODS, Facts, Row
@@ -30,6 +27,7 @@ from parties.compare.statistics import (
     summarise,
     text_marker,
 )
+from parties.figures import inline_svg, plot_style, svg_file
 from parties.files import write_whole
 
 _NOTHING = "–"

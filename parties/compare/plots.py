@@ -9,8 +9,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from parties.compare.drawing import (
-    GREY,
-    Plot,
     colour_of,
     human_bytes,
     human_seconds,
@@ -21,6 +19,7 @@ from parties.compare.drawing import (
 )
 from parties.compare.rows import Facts
 from parties.compare.statistics import Group
+from parties.figures import GREY, Plot
 
 _MAX_COLUMNS = 3
 _INTERVALS = "means with 95 % confidence intervals; the tables have the numbers"
@@ -81,9 +80,9 @@ def _against_epsilon(
         _log_axis(axes)
     drawn = [method for method in labels if any(g.method == method for g in known)]
     ends = []
-    for place, method in enumerate(drawn):
+    for index, method in enumerate(drawn):
         own = [group for group in known if group.method == method]
-        x = [_beside(axes, g.epsilon_value, place - (len(drawn) - 1) / 2) for g in own]
+        x = [_beside(axes, g.epsilon_value, index - (len(drawn) - 1) / 2) for g in own]
         _error_bars(axes, x, own, metric)
         ends.append((own[-1], (x[-1], _mean(own[-1], metric))))
     if is_log:  # an interval that reaches 0 must not stretch the axis without end
@@ -127,9 +126,9 @@ def _log_axis(axes: Axes) -> None:
 
 def _beside(axes: Axes, x: float, steps: float) -> float:
     """Move x by a small part of the axis, whatever its scale."""
-    place = axes.transScale + axes.transLimits
-    along, _ = place.transform((x, 1.0))
-    moved, _ = place.inverted().transform((along + 0.006 * steps, 0.5))
+    to_axes = axes.transScale + axes.transLimits
+    along, _ = to_axes.transform((x, 1.0))
+    moved, _ = to_axes.inverted().transform((along + 0.006 * steps, 0.5))
     return float(moved)
 
 
@@ -153,9 +152,9 @@ def _label_ends(
 ) -> None:
     """Write each method's name right of its last point, spread so that no name hides another."""
     axes.autoscale_view()  # limits are settled lazily, and heights below are parts of the axes
-    place = axes.transScale + axes.transLimits
+    to_axes = axes.transScale + axes.transLimits
     ordered = sorted(ends, key=lambda end: end[1][1])
-    heights = spread_apart([float(place.transform(end)[1]) for _, end in ordered], 0.065)
+    heights = spread_apart([float(to_axes.transform(end)[1]) for _, end in ordered], 0.065)
     for (group, end), height in zip(ordered, heights, strict=True):
         axes.annotate(
             labels[group.method],

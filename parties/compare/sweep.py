@@ -140,32 +140,11 @@ def _sent(row: Row) -> Communication:
 
 def _run_over_mpc(bench: Bench, task: Task, out: Path) -> Row:
     """Run DistAIM with all roles as processes, over the training rows."""
-    settings, work = bench.settings, out / "work"
+    work = out / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        table, schema = work / "train.csv", work / "schema.toml"
-        frame = bench.schema.decode(bench.train, np.random.default_rng(task.seed))
-        frame.to_csv(table, index=False)
-        save_schema(bench.schema, schema)
-        options = RunOptions(
-            out=work / "run",
-            table=table,
-            schema=schema,
-            epsilon=task.epsilon,
-            delta=settings.delta,
-            workload=settings.workload,
-            max_cells=settings.max_cells,
-            max_model_mb=settings.max_model_mb,
-            rounds=settings.rounds,
-            parties=N_PARTIES,
-            threshold=THRESHOLD,
-            holders=settings.holders,
-            split="iid" if settings.table == SYNTHFS else settings.split,
-            target=bench.target,
-            participation=settings.participation,
-            seed=task.seed,
-        )
+        options = _run_options(bench, task, work)
         options.out.mkdir()
         prepared = prepare(options)
         started = time.perf_counter()
@@ -175,6 +154,32 @@ def _run_over_mpc(bench: Bench, task: Task, out: Path) -> Row:
         return bench.row(task, finished, is_real_mpc=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _run_options(bench: Bench, task: Task, work: Path) -> RunOptions:
+    """Write the training rows and their schema; return the options of a run on them."""
+    settings, table, schema = bench.settings, work / "train.csv", work / "schema.toml"
+    frame = bench.schema.decode(bench.train, np.random.default_rng(task.seed))
+    frame.to_csv(table, index=False)
+    save_schema(bench.schema, schema)
+    return RunOptions(
+        out=work / "run",
+        table=table,
+        schema=schema,
+        epsilon=task.epsilon,
+        delta=settings.delta,
+        workload=settings.workload,
+        max_cells=settings.max_cells,
+        max_model_mb=settings.max_model_mb,
+        rounds=settings.rounds,
+        parties=N_PARTIES,
+        threshold=THRESHOLD,
+        holders=settings.holders,
+        split="iid" if settings.table == SYNTHFS else settings.split,
+        target=bench.target,
+        participation=settings.participation,
+        seed=task.seed,
+    )
 
 
 def _silent(_event: object) -> None:

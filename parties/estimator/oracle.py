@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
-from types import TracebackType
 from typing import Self, TypeVar
 
 from aim_core.arrays import Counts
@@ -19,7 +18,9 @@ from parties.wire.events import Emit, InputsFrozen, Notice, UploadsCounted
 from parties.wire.messages import (
     FinishAnswer,
     FreezeRequest,
+    JobState,
     MeasureRequest,
+    RequestKind,
     SelectAnswer,
     SelectRequest,
     decode_marginals,
@@ -47,7 +48,7 @@ class MpcOracle:
     ) -> None:
         self._manifest, self._config, self._inputs = manifest, config, inputs
         self._emit = emit
-        self._place = {clique: place for place, clique in enumerate(inputs.candidates)}
+        self._index = {clique: index for index, clique in enumerate(inputs.candidates)}
         self._clients = [
             PartyClient(manifest, pid, config.identity, config.request_timeout)
             for pid in range(manifest.n_parties)
@@ -58,15 +59,10 @@ class MpcOracle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
         for client in self._clients:
-            client.__exit__(kind, error, traceback)
+            client.close()
 
     def collect(self) -> list[str]:
         """Wait for the uploads, freeze them, and return the holders that take part."""
@@ -81,7 +77,7 @@ class MpcOracle:
         widths, payload = encode_counts(request.model_counts)
         header = SelectRequest(
             round=request.round,
-            candidates=[self._place[clique] for clique in request.candidates],
+            candidates=[self._index[clique] for clique in request.candidates],
             selection_epsilon=str(request.selection_epsilon),
             biases=list(request.biases),
             widths=widths,
@@ -100,7 +96,7 @@ class MpcOracle:
         """Return the noisy marginals; AnswersDiffer if the parties do not say the same."""
         message = MeasureRequest(
             round=request.round,
-            candidates=[self._place[clique] for clique in request.cliques],
+            candidates=[self._index[clique] for clique in request.cliques],
             sigma2=str(Fraction(request.sigma2)),
         )
         body = message.to_json()
@@ -123,7 +119,7 @@ class MpcOracle:
         for _ in attempts(Deadline(self._config.collect_timeout), _POLL):
             statuses = self._at_all(lambda c: c.wait_ready(self._ready_seconds))
             for status in statuses:
-                if status.state == "failed":
+                if status.state is JobState.FAILED:
                     raise JobFailed(f"compute party {status.party} has failed", party=status.party)
                 if status.inputs is not None:
                     return dict(sorted(status.inputs.items()))  # this job was begun before
@@ -174,7 +170,7 @@ class MpcOracle:
 
 def _request_id(request: Select | Measure) -> str:
     """Return a request's id: the same for the same request of the same job, always."""
-    kind = "select" if isinstance(request, Select) else "measure"
+    kind = RequestKind.SELECT if isinstance(request, Select) else RequestKind.MEASURE
     again = f"-{request.attempt}" if request.attempt > 1 else ""
     return f"{kind}-{request.round}{again}"
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aim_core.arrays import CodeTable
 from aim_core.counts.workload import Workload
 from aim_core.errors import MechanismError
 from aim_core.mechanisms.aim import aim, drive
@@ -37,7 +37,7 @@ class Outcome:
     are empty where the oracle is none of them.
     """
 
-    codes: NDArray[np.int64] = field(repr=False)
+    codes: CodeTable = field(repr=False)
     model: Model = field(repr=False)
     facts: MechanismFacts
     parties: Sequence[FinishAnswer] = ()

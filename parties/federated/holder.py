@@ -4,9 +4,6 @@ import functools
 from collections.abc import Mapping
 from fractions import Fraction
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aim_core.counts.workload import Workload, closure, weights
 from aim_core.domain import Clique, Domain
 from aim_core.mechanisms.flaim_holder import FlaimHolder, Question, model_references
@@ -16,6 +13,7 @@ from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.zcdp import PrivacyFilter
 from mpc.aggregation.member import Contributor
 from mpc.aggregation.parameters import to_ring
+from mpc.arrays import Words
 from mpc.noise.sources import SystemSampler
 from mpc.steps.job import FRACTION_BITS
 from parties.errors import RequestRefused
@@ -125,7 +123,7 @@ class FederatedHolder:
             raise RequestRefused(f"holder {self.number} is in no aggregation")
         return self._contributor, self._order
 
-    def _vector(self, order: Order, number: int, sigma2: Fraction) -> NDArray[np.uint64]:
+    def _vector(self, order: Order, number: int, sigma2: Fraction) -> Words:
         """Return a slot's marginal plus this holder's part of the noise, as ring elements."""
         slot = order.slots[number]
         exact = self._table.marginal(self._candidates[slot.index]) << GRID_BITS

@@ -65,8 +65,8 @@ class Choice(Wire):
     chosen: Indices
 
 
-class SlotHeader(Wire):
-    """One marginal to sum: its index in the closure, who contributes, how many it takes."""
+class OrderSlot(Wire):
+    """One slot of an order: the marginal (an index in the closure), its holders, the least many."""
 
     index: Index
     holders: Indices
@@ -81,7 +81,7 @@ class Order(Wire):
     members: Indices
     ring_bits: Annotated[int, Field(ge=1, le=64)]
     sigma2: FractionText
-    slots: Annotated[list[SlotHeader], Field(min_length=1)]
+    slots: Annotated[list[OrderSlot], Field(min_length=1)]
 
     def parameters(self) -> Parameters:
         """Return the aggregation's parameters: t is the least, so that most dropouts survive."""

@@ -28,7 +28,7 @@ from mpc.aggregation.parameters import from_ring
 from mpc.aggregation.server import Aggregator, SlotSum
 from mpc.errors import TooFewMembers
 from mpc.noise.in_the_clear import gaussian_bound
-from parties.federated.messages import Choice, Order, SlotHeader, Stage, encode_question
+from parties.federated.messages import Choice, Order, OrderSlot, Stage, encode_question
 from parties.federated.noise import GRID_BITS, noise_part
 from parties.wire.messages import parse
 
@@ -106,7 +106,7 @@ class FederatedServer:
     def _order(self, request: Collect) -> Order:
         index = {clique: number for number, clique in enumerate(self._candidates)}
         slots = [
-            SlotHeader(
+            OrderSlot(
                 index=index[slot.clique],
                 holders=sorted(slot.holders),
                 minimum=max(1, math.ceil(len(slot.holders) * (1 - self._tolerance))),
@@ -127,7 +127,7 @@ class FederatedServer:
         return {holder: answer for holder, answer in answers.items() if answer is not None}
 
 
-def _ring_bits(n_max: int, sigma2: Fraction, slot: SlotHeader) -> int:
+def _ring_bits(n_max: int, sigma2: Fraction, slot: OrderSlot) -> int:
     """Return the bits that a noisy sum, in units of the grid, never overflows."""
     bound = gaussian_bound(noise_part(sigma2, slot.minimum))
     return ((n_max << GRID_BITS) + len(slot.holders) * bound).bit_length() + 1

@@ -22,6 +22,7 @@ from parties.forecast.policy import PolicyRehearsal, rehearse_policy
 from parties.forecast.secure_steps import rehearse
 from parties.forecast.steps import Clock, Link, StepFigure, StepFigures
 from parties.forecast.trial import try_out
+from parties.wire.peak_memory import peak_rss_mb
 
 _BYTES_PER_CELL = 2
 """Copies of a party's components of all cells at the peak, while they are summed and prepared."""
@@ -111,9 +112,10 @@ def _check_scope(manifest: Manifest, link: Link | None, n_holders: int) -> None:
 
 
 def _memory_mb(manifest: Manifest, inputs: PublicInputs) -> int:
-    """Estimate a party's peak: its program, and its components of all cells and of their bits."""
-    from parties.wire.peak_memory import peak_rss_mb  # this process has the same imports
+    """Estimate a party's peak: its program, and its components of all cells and of their bits.
 
+    This process has imported what a party's program imports, so its own memory stands for that.
+    """
     parameters = ring_parameters(manifest)
     held = len(access_structure(manifest).held[0])
     word = ring(parameters.ring_bits).dtype.itemsize

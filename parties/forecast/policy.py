@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from aim_core.arrays import Counts
+from aim_core.arrays import CodeTable, Counts
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique, Domain
@@ -182,7 +182,7 @@ class _Data:
         ]
 
 
-def made_up_codes(domain: Domain, n_rows: int) -> np.ndarray:
+def made_up_codes(domain: Domain, n_rows: int) -> CodeTable:
     """Return (n_rows, d) codes with skewed columns that depend on a hidden class; always equal.
 
     Large columns depend on it less: a row follows its class at the rate 50 / (50 + size).

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Literal
 
 from mpc.noise.bank import MAX_GAUSSIANS
+from mpc.session.channel import Step
 from parties.agreement.derived import upload_format
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
@@ -136,7 +137,7 @@ class StepFigures:
     def _agree(self) -> StepFigure:
         fixed = self.manifest.mechanism.rounds is not None
         agree = self.secure.agree.repeated(2 * self.rounds + 3)
-        return self._secure("agree", agree, "exact" if fixed else "estimate")
+        return self._secure(Step.AGREE, agree, "exact" if fixed else "estimate")
 
     def _shamir(self, trial: Trial) -> list[StepFigure]:
         """Return the steps of the engine on MPyC, whose work grows with the cells it works on.
@@ -150,15 +151,15 @@ class StepFigures:
         converted = (threshold + 1) / threshold * opened / trial.n_cells
         drawn = n_rounds * self.policy.noise_cells + n_oneways * padded(1)
         noise = self.secure.gaussian[self.policy.sigma2].in_runs(drawn, n_rounds + n_oneways)
-        rho, prepare = self._rho(), _trial_cost(trial, "prepare")
+        rho, prepare = self._rho(), _trial_cost(trial, Step.PREPARE)
         return [
-            self._load("check", self.secure.check),
-            self._tried("prepare", prepare.scaled(growth)),
+            self._load(Step.CHECK, self.secure.check),
+            self._tried(Step.PREPARE, prepare.scaled(growth)),
             self._agree(),
-            self._tried("score", _trial_cost(trial, "score").scaled(growth * n_rounds)),
-            self._tried("select", _trial_cost(trial, "select").scaled(n_rounds), rho[0]),
-            self._tried("measure", prepare.scaled(converted), rho[1]),
-            self._secure("noise", noise, "estimate"),
+            self._tried(Step.SCORE, _trial_cost(trial, Step.SCORE).scaled(growth * n_rounds)),
+            self._tried(Step.SELECT, _trial_cost(trial, Step.SELECT).scaled(n_rounds), rho[0]),
+            self._tried(Step.MEASURE, prepare.scaled(converted), rho[1]),
+            self._secure(Step.NOISE, noise, "estimate"),
         ]
 
     def _tried(self, name: str, cost: Cost, rho: float = 0.0) -> StepFigure:
@@ -173,15 +174,15 @@ class StepFigures:
         opened = policy.oneway_cells + n_rounds * policy.mean_cells
         opening = secure.opening.in_runs(opened, n_rounds + 1)
         rho = self._rho()
-        scoring = self._secure("score", score.repeated(n_rounds), "estimate")
+        scoring = self._secure(Step.SCORE, score.repeated(n_rounds), "estimate")
         most_bytes = round(most.n_bytes * n_rounds / self.manifest.n_parties)
         return [
-            self._load("check", secure.check),
-            self._load("prepare", secure.prepare),
+            self._load(Step.CHECK, secure.check),
+            self._load(Step.PREPARE, secure.prepare),
             self._agree(),
             replace(scoring, most_bytes=most_bytes),
-            self._secure("select", secure.select.repeated(n_rounds), "estimate", rho[0]),
-            self._secure("measure", opening, "estimate", rho[1]),
+            self._secure(Step.SELECT, secure.select.repeated(n_rounds), "estimate", rho[0]),
+            self._secure(Step.MEASURE, opening, "estimate", rho[1]),
             self._noise(),
         ]
 
@@ -210,7 +211,7 @@ class StepFigures:
         for variance in earlier:
             total += self._gaussians(variance, ahead)
         total += self._gaussians(last, self._made_at_the_end(last, ahead))
-        figure = self._secure("noise", total, "estimate")
+        figure = self._secure(Step.NOISE, total, "estimate")
         if self.clock.link is None or not joint:
             return figure
         hidden = min(figure.seconds, n_rounds * (policy.fit_seconds + policy.marginals_seconds))
@@ -247,7 +248,7 @@ class StepFigures:
         return StepFigure(name, 0, 0, seconds, "exact")
 
 
-def _trial_cost(trial: Trial, step: str) -> Cost:
+def _trial_cost(trial: Trial, step: Step) -> Cost:
     cost = trial.steps[step]
     return Cost(cost.bytes_sent, 0.0, cost.seconds)
 

@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import TypeAdapter
 
+from aim_core.tables.schema import save_schema
+from mpc.session.channel import Step
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
 from parties.errors import JobFailed
@@ -56,7 +58,7 @@ def try_out(manifest: Manifest, inputs: PublicInputs, n_holders: int) -> Trial:
         costs = [_costs(folder / "out", pid) for pid in range(manifest.n_parties)]
     seconds = summary.seconds
     # the noise is made within the steps that wait for it
-    secure = sum(cost.seconds for step, cost in costs[0].items() if step != "noise")
+    secure = sum(cost.seconds for step, cost in costs[0].items() if step != Step.NOISE)
     start = seconds.total - seconds.fit - seconds.sample - secure
     return Trial(max(0.0, start), sum(small.sizes), _mean(costs))
 
@@ -70,7 +72,7 @@ def _arguments(
     codes = generator.integers(0, domain.sizes, (_ROWS_PER_HOLDER * n_holders, len(domain)))
     table = small.schema.decode(codes, generator)
     table.to_csv(folder / "table.csv", index=False)
-    (folder / "schema.json").write_text(json.dumps(small.schema.to_dict()), "utf-8")
+    save_schema(small.schema, folder / "schema.json")
     cliques = {"cliques": [list(clique) for clique in small.workload.cliques]}
     (folder / "workload.json").write_text(json.dumps(cliques), "utf-8")
     return {

@@ -12,17 +12,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from aim_core.arrays import Counts
+from aim_core.arrays import CodeTable, Counts, CountVector
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError
-from aim_core.studies.splits import assign
+from aim_core.studies.splits import Owners, assign
 from aim_core.tables.files.reading import encoded_chunks
 from mpc.session.retrying import Backoff, Deadline, retry
 from mpc.steps.upload import UploadFormat
@@ -37,12 +35,6 @@ from parties.identity.signatures import Verifier
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
-
-CodeChunk = npt.NDArray[np.integer[Any]]
-"""Some rows of a table, (n_rows, n_attributes) codes in a narrow integer type."""
-
-Cells = npt.NDArray[np.uint32]
-"""A holder's counts of all maximal marginals, one after the other, (n_cells,)."""
 
 _PAUSES = Backoff(0.5, 5.0)
 
@@ -72,7 +64,7 @@ def submit(config: HoldersConfig) -> dict[str, int]:
 
 def _tables(
     config: HoldersConfig, inputs: PublicInputs
-) -> Iterator[tuple[HolderMember, Iterable[CodeChunk]]]:
+) -> Iterator[tuple[HolderMember, Iterable[CodeTable]]]:
     """Yield each member's rows as chunks of codes; one member's table is never held as a whole."""
     if len(config.members) == 1:
         yield config.members[0], encoded_chunks(config.table, inputs.schema)
@@ -84,13 +76,13 @@ def _tables(
         yield member, _rows_of(codes, owners, number)
 
 
-def read_codes(table: Path, inputs: PublicInputs) -> list[CodeChunk]:
+def read_codes(table: Path, inputs: PublicInputs) -> list[CodeTable]:
     """Code a table and keep its codes in the narrowest type that holds the largest one."""
     narrow = np.min_scalar_type(max(inputs.domain.sizes) - 1)
     return [chunk.astype(narrow) for chunk in encoded_chunks(table, inputs.schema)]
 
 
-def count_vector(chunks: Iterable[CodeChunk], inputs: PublicInputs, n_max: int) -> Cells:
+def count_vector(chunks: Iterable[CodeTable], inputs: PublicInputs, n_max: int) -> CountVector:
     """Count the maximal marginals and join them in their order, (n_cells,) uint32.
 
     Raises TableError for more rows than the public bound `n_max`.
@@ -106,7 +98,7 @@ def count_vector(chunks: Iterable[CodeChunk], inputs: PublicInputs, n_max: int) 
     return _joined(counts, cliques, inputs.domain)
 
 
-def prepare(vector: Cells, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
+def prepare(vector: CountVector, form: UploadFormat, manifest: Manifest, outbox: Path) -> None:
     """Share a vector into one body file per party, unless its shares are there already.
 
     UploadRefused if a party has given a receipt for shares of another table.
@@ -205,16 +197,14 @@ def _keep_receipts(receipts: Sequence[UploadReceipt], folder: Path) -> None:
         write_whole(folder / f"party-{receipt.party}.json", receipt.model_dump_json())
 
 
-def _rows_of(
-    codes: list[CodeChunk], owners: npt.NDArray[np.int32], holder: int
-) -> Iterator[CodeChunk]:
+def _rows_of(codes: list[CodeTable], owners: Owners, holder: int) -> Iterator[CodeTable]:
     start = 0
     for chunk in codes:
         yield chunk[owners[start : start + len(chunk)] == holder]
         start += len(chunk)
 
 
-def _joined(counts: dict[Clique, Counts], cliques: Sequence[Clique], domain: Domain) -> Cells:
+def _joined(counts: dict[Clique, Counts], cliques: Sequence[Clique], domain: Domain) -> CountVector:
     vector = np.empty(sum(domain.n_cells(clique) for clique in cliques), dtype=np.uint32)
     start = 0
     for clique in cliques:

@@ -14,6 +14,7 @@ from parties.agreement.values import Frozen
 from parties.errors import JobFailed
 from parties.estimator.job import CODES_FILE, MODEL_FILE, RESULTS_FILE
 from parties.estimator.run import Outcome
+from parties.files import write_whole
 from parties.identity.certificates import Identity, make_identity
 from parties.local.options import Prepared
 from parties.local.ports import LOOPBACK, free_ports
@@ -142,7 +143,7 @@ class LocalNetwork:
         party: int | None = None,
     ) -> Child:
         path = self._work / f"{name}.json"
-        path.write_text(config.model_dump_json(), "utf-8")
+        write_whole(path, config.model_dump_json())
         error_path = self._work / f"{name}.error.json"
         arguments = [command, "--config", str(path), "--error-file", str(error_path)]
         return supervisor.start(name, arguments, error_path, party)

@@ -17,6 +17,7 @@ from mpc.steps.job import FRACTION_BITS
 from parties.errors import JobFailed
 from parties.estimator.job import MODEL_FILE
 from parties.estimator.run import Outcome, run_mechanism
+from parties.files import write_whole
 from parties.holder.submit import read_codes
 from parties.local.network import LocalNetwork
 from parties.local.options import (
@@ -110,7 +111,7 @@ def _keep_partial_results(out: Path, progress: RunProgress, error: Exception) ->
         error.round = progress.round
     body = to_body(error, progress.round)
     facts = FailureFacts(**dict(body), events=progress.events)
-    (out / "error.json").write_text(facts.model_dump_json(indent=1), "utf-8")
+    write_whole(out / "error.json", facts.model_dump_json(indent=1))
 
 
 def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> RunFacts:
@@ -120,7 +121,7 @@ def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> RunF
     save_model(out / MODEL_FILE, outcome.model)
     errors = workload_errors(prepared.real, outcome.codes, prepared.inputs.workload)
     facts = _facts(prepared, outcome, errors, time.perf_counter() - started)
-    (out / "run.json").write_text(facts.model_dump_json(indent=1), "utf-8")
+    write_whole(out / "run.json", facts.model_dump_json(indent=1))
     write_report(out / "report.html", prepared, outcome, errors, facts)
     return facts
 

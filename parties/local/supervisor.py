@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from pydantic import ValidationError
@@ -46,7 +46,7 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 @dataclass
 class Child:
-    """One child process; `error_path` is where it leaves its error, `party` its place if any."""
+    """One child process, which leaves its error at `error_path`; `party` is its number, if any."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -72,12 +72,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(

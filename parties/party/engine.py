@@ -140,10 +140,10 @@ def _make_job(engine: str, session: Session, parameters: RingParameters, noise: 
 
 def _maximal_spans(inputs: PublicInputs) -> dict[Clique, slice]:
     spans: dict[Clique, slice] = {}
-    place = 0
+    start = 0
     for clique in maximal_cliques(inputs.workload):
-        spans[clique] = slice(place, place + inputs.domain.n_cells(clique))
-        place = spans[clique].stop
+        spans[clique] = slice(start, start + inputs.domain.n_cells(clique))
+        start = spans[clique].stop
     return spans
 
 
@@ -176,9 +176,9 @@ def candidate_cells(maximal: Array, inputs: PublicInputs) -> Array:
     domain = inputs.domain
     spans = _maximal_spans(inputs)
     cells = np.empty(sum(inputs.sizes), dtype=maximal.dtype)
-    place = 0
+    start = 0
     for clique, size in zip(inputs.candidates, inputs.sizes, strict=True):
         source = clique if clique in spans else smallest_superset(clique, spans, domain)
-        cells[place : place + size] = project(maximal[spans[source]], domain, source, clique)
-        place += size
+        cells[start : start + size] = project(maximal[spans[source]], domain, source, clique)
+        start += size
     return cells

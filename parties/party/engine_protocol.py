@@ -10,7 +10,7 @@ from parties.wire.messages import StepCost
 
 
 class Engine(MarginalAnswers, Protocol):
-    """Computes on the uploads with the peers; candidates are places in the closure."""
+    """Computes on the uploads with the peers; candidates are indices in the closure."""
 
     noise: Noise
     fraction_bits: int

@@ -18,6 +18,7 @@ from parties.party.state.recovery import may_come_back
 from parties.setup.config import PartyConfig
 from parties.wire.client import PartyClient
 from parties.wire.failures import FAILURES
+from parties.wire.messages import JobState
 
 _ASK_SECONDS = 5.0
 """How long a peer has to say which manifest it works on."""
@@ -46,7 +47,7 @@ class PeerSessions:
         self._deadline = Deadline(self._patience(config.connect_timeout))
 
     def _patience(self, least: float = 0.0) -> float:
-        done = self._job.state == "done"
+        done = self._job.state is JobState.DONE
         return self._config.linger_seconds if done else max(least, self._reconnect_seconds)
 
     async def run(self) -> None:
@@ -57,13 +58,13 @@ class PeerSessions:
 
     def _is_over(self, error: Exception | None) -> bool:
         """Say whether no further session is due after one that ended with `error`."""
-        if error is None or self._job.state == "failed":
+        if error is None or self._job.state is JobState.FAILED:
             return True
         if self._met:
             self._met = False
             self._deadline = Deadline(self._patience())
         late = self._deadline.left < _LEAST_SECONDS
-        if self._job.state == "done":
+        if self._job.state is JobState.DONE:
             return late  # until then a peer that missed the end may come and learn of it
         if late or not may_come_back(error):
             self._job.fail(error)
@@ -96,11 +97,11 @@ class PeerSessions:
         failure.add_done_callback(lambda _: work.cancel())
         await asyncio.wait({work})
         error = None if work.cancelled() else work.exception()
-        if failure.done() and self._job.state != "done":
+        if failure.done() and self._job.state is not JobState.DONE:
             return failure.result()
         if isinstance(error, Exception):
             self._job.fail(error)
-        if self._job.state == "failed":
+        if self._job.state is JobState.FAILED:
             session.network.abort(_as_mpc_error(self._job.failure(), self._config.pid))
             return None
         return await _close(session, self._config.finish_timeout)

@@ -20,6 +20,7 @@ from parties.party.state.store import disk_error
 from parties.party.status.page import HOST, make_status_app
 from parties.party.status.view import view_of
 from parties.setup.config import PartyConfig
+from parties.wire.messages import JobState
 from parties.wire.server import ApiServer
 
 
@@ -61,7 +62,7 @@ async def _serve(
             await _listen(server)
         await PeerSessions(config, manifest, inputs, job).run()
         # long enough for the estimator to be told why, or to ask again for what it missed
-        failed = job.state == "failed"
+        failed = job.state is JobState.FAILED
         await asyncio.sleep(config.finish_timeout if failed else config.linger_seconds)
         if failed:
             raise job.failure()

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
+from aim_core.arrays import Counts
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import weights
 from aim_core.domain import Clique
@@ -69,7 +68,7 @@ class Release(ABC):
 @dataclass(frozen=True)
 class _Selection(Release):
     message: SelectRequest
-    model_counts: Sequence[np.ndarray]
+    model_counts: Sequence[Counts]
     model_digest: str
     multipliers: Sequence[int]
 
@@ -176,7 +175,7 @@ def _cliques(candidates: Sequence[int], inputs: PublicInputs) -> list[Clique]:
     n_candidates = len(inputs.candidates)
     if max(candidates) >= n_candidates:
         raise RequestRefused(f"a candidate is not among the closure's {n_candidates}")
-    return [inputs.candidates[place] for place in candidates]
+    return [inputs.candidates[index] for index in candidates]
 
 
 def _charge(request: Request, rho: Fraction, delta: Fraction) -> LedgerEntry:

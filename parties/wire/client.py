@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -23,6 +22,7 @@ from parties.wire.messages import (
     OFFSET_HEADER,
     UPLOAD_HEADER,
     ErrorBody,
+    JobState,
     Status,
     UploadState,
     digest_field,
@@ -59,12 +59,11 @@ class PartyClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def status(self) -> Status:
@@ -104,7 +103,7 @@ class PartyClient:
             except PartyUnreachable as error:
                 problem = str(error)
                 continue
-            if status.state != "connecting":
+            if status.state is not JobState.CONNECTING:
                 return status
             problem = "it has not met its peers"
         raise PartyUnreachable(

@@ -129,7 +129,7 @@ class MeasureLine(Charged):
 
 
 class SelectedLine(Costed):
-    """The answer to a selection: the place among the request's candidates, and its clique."""
+    """The answer to a selection: the index among the request's candidates, and its clique."""
 
     event: Literal["selected"] = "selected"
     request: RequestId

@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from aim_core.arrays import Counts
 from parties.agreement.values import FractionText, Hash, Name, describe
 from parties.canonical import HashOf, canonical, tagged_sha256
 from parties.errors import RequestRefused
@@ -120,7 +121,7 @@ class FreezeRequest(Wire):
 
 
 class SelectRequest(Wire):
-    """One selection: candidates by their place in the closure; model counts are the payload."""
+    """One selection: candidates by their index in the closure; model counts are the payload."""
 
     round: Index
     candidates: Indices
@@ -142,7 +143,7 @@ class FinishRequest(Wire):
 
 
 class SelectAnswer(Wire):
-    """The chosen candidate's place in the request's list."""
+    """The chosen candidate's index in the request's list."""
 
     index: Index
 
@@ -257,7 +258,7 @@ def unpack(body: bytes) -> tuple[bytes, bytes]:
     return body[4 : 4 + length], body[4 + length :]
 
 
-def encode_counts(counts: Sequence[np.ndarray]) -> tuple[list[int], bytes]:
+def encode_counts(counts: Sequence[Counts]) -> tuple[list[int], bytes]:
     """Pack integer model marginals: the narrowest of 1, 2, 4 bytes each, joined, zlib level 1."""
     widths = [_width(values) for values in counts]
     compressor = zlib.compressobj(1)
@@ -270,7 +271,7 @@ def encode_counts(counts: Sequence[np.ndarray]) -> tuple[list[int], bytes]:
 
 def decode_counts(
     payload: bytes, widths: Sequence[int], sizes: Sequence[int], y_max: int
-) -> list[np.ndarray]:
+) -> list[Counts]:
     """Unpack integer model marginals, int64 flat, each of its `sizes` cells.
 
     Nothing beyond the expected size is ever inflated. RequestRefused for a payload of another
@@ -280,23 +281,23 @@ def decode_counts(
         raise RequestRefused(f"{len(widths)} widths were sent for {len(sizes)} candidates")
     expected = sum(width * size for width, size in zip(widths, sizes, strict=True))
     raw = _inflate(payload, expected)
-    counts, place = [], 0
+    counts, offset = [], 0
     for width, size in zip(widths, sizes, strict=True):
-        cells = np.frombuffer(raw, _DTYPES[width], size, place).astype(np.int64)
-        place += width * size
+        cells = np.frombuffer(raw, _DTYPES[width], size, offset).astype(np.int64)
+        offset += width * size
         if int(cells.sum()) > y_max:
             raise RequestRefused(f"a model marginal sums to more than y_max = {y_max}")
         counts.append(cells)
     return counts
 
 
-def encode_marginals(marginals: Sequence[np.ndarray]) -> bytes:
+def encode_marginals(marginals: Sequence[Counts]) -> bytes:
     """Pack noisy marginals, int64 flat, little endian, behind a header with their lengths."""
     payload = b"".join(values.astype("<i8").tobytes() for values in marginals)
     return pack({"cells": [int(values.size) for values in marginals]}, payload)
 
 
-def decode_marginals(body: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
+def decode_marginals(body: bytes, sizes: Sequence[int]) -> list[Counts]:
     """Unpack noisy marginals of the given sizes; RequestRefused if anything else was sent."""
     header, payload = unpack(body)
     if len(payload) != 8 * sum(sizes) or header != canonical({"cells": list(sizes)}):
@@ -305,7 +306,7 @@ def decode_marginals(body: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
     return np.split(np.frombuffer(payload, "<i8").astype(np.int64), ends)
 
 
-def _width(values: np.ndarray) -> int:
+def _width(values: Counts) -> int:
     top = int(values.max(initial=0))
     return 1 if top < 1 << 8 else 2 if top < 1 << 16 else 4
 

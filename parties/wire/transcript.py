@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aim_core.arrays import CodeTable, Counts
 from parties.canonical import HashOf, tagged_sha256
 from parties.identity.signatures import Signer
 from parties.wire.chain import HashChain
@@ -54,7 +55,7 @@ class Transcript:
         """Append one entry; it is on disk when this returns."""
         self._chain.append(entry.model_dump(mode="json", exclude_none=True))
 
-    def marginals(self, marginals: Sequence[np.ndarray]) -> list[Marginal]:
+    def marginals(self, marginals: Sequence[Counts]) -> list[Marginal]:
         """Return the entries that stand for noisy marginals, writing large ones beside."""
         return [self._marginal(values) for values in marginals]
 
@@ -62,7 +63,7 @@ class Transcript:
         """Close the file."""
         self._chain.close()
 
-    def _marginal(self, values: np.ndarray) -> Marginal:
+    def _marginal(self, values: Counts) -> Marginal:
         sha256 = values_digest(values)
         if values.size <= _INLINE_CELLS:
             return Marginal(sha256=sha256, values=values.tolist())
@@ -72,12 +73,12 @@ class Transcript:
         return Marginal(sha256=sha256, file=f"{self._arrays.name}/{name}")
 
 
-def values_digest(values: np.ndarray) -> str:
+def values_digest(values: Counts | CodeTable) -> str:
     """Return the SHA-256 of integers as int64 little-endian in C order (hex)."""
     return hashlib.sha256(np.ascontiguousarray(values, "<i8").tobytes()).hexdigest()
 
 
-def counts_digest(counts: Iterable[np.ndarray]) -> str:
+def counts_digest(counts: Iterable[Counts]) -> str:
     """Return the hash of the model marginals of a selection: over each one's `values_digest`."""
     return tagged_sha256(HashOf.MODEL_COUNTS, "".join(map(values_digest, counts)).encode())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpc import reference
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 from tests.support.shamir_program import SIZES, ScriptedSampler, job_program, tables
 
 

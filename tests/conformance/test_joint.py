@@ -14,7 +14,7 @@ from mpc.session.in_memory import run_parties
 from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 from tests.support.joint_program import SIGMA2, WINNER, cells, joint_program
 from tests.support.sessions import deal
 

@@ -13,7 +13,7 @@ import pytest
 from mpc.errors import MpcError, ProtocolViolation
 from mpc.mpyc_engine.runtime import StrictCodec
 from parties.errors import JobFailed
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 from tests.support.mpyc_programs import (
     Payload,
     malicious_program,

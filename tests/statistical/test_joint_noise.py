@@ -24,7 +24,7 @@ from mpc.session.session import Session
 from mpc.shares.opening import open_share
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 from tests.support.sessions import deal
 
 pytestmark = pytest.mark.statistical

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from parties.wire.messages import StepCost
+from parties.wire.messages import JobState, StepCost
 
 ALIVE_SECONDS = 10.0
 """A peer that was heard within this time counts as connected; heartbeats come every 2 seconds."""
@@ -64,7 +64,7 @@ class JobView:
     pid: int
     name: str
     agreed: Agreed
-    state: str
+    state: JobState
     error: str | None
     round: int
     n_uploads: int

@@ -48,7 +48,7 @@ def make_status_app(look: Callable[[], JobView]) -> Starlette:
 
     async def health(_: Request) -> Response:
         state = look().state
-        healthy = state != "failed"
+        healthy = state is not JobState.FAILED
         body = {"healthy": healthy, "state": state, "version": program_version()}
         return JSONResponse(body, 200 if healthy else 503, headers=_HEADERS)
 
@@ -74,7 +74,7 @@ class _JobCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it is now."""
         view = self._look()
-        states = {str(state): float(state == view.state) for state in JobState}
+        states = {state.value: float(state is view.state) for state in JobState}
         peers = {peer.name: float(peer.is_connected) for peer in view.peers}
         sent = {step: float(cost.bytes_sent) for step, cost in view.costs.items()}
         seconds = {step: cost.seconds for step, cost in view.costs.items()}

@@ -10,6 +10,7 @@ from parties.agreement.manifest import Manifest
 from parties.pace import seconds_left
 from parties.party.job import PartyJob
 from parties.party.status.job_view import Agreed, JobView, PeerView, RoundView
+from parties.wire.messages import JobState
 
 
 def view_of(job: PartyJob) -> JobView:
@@ -55,7 +56,7 @@ def _agreed(manifest: Manifest) -> Agreed:
 
 def _eta(job: PartyJob) -> float | None:
     """Return the seconds left at the rate at which the budget goes, None if there is none yet."""
-    if job.state != "running" or job.pace is None:
+    if job.state is not JobState.RUNNING or job.pace is None:
         return None
     since, before = job.pace
     ledger = job.record.ledger

@@ -17,7 +17,13 @@ from aim_core.counts.workload import closure, parse_workload
 from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded
 from aim_core.mechanisms.flaim_holder import FlaimHolder
-from aim_core.mechanisms.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
+from aim_core.mechanisms.flaim_requests import (
+    Choose,
+    Collect,
+    FlaimAnswer,
+    FlaimRequest,
+    MarginalSlot,
+)
 from aim_core.mechanisms.flaim_server import FlaimResult, flaim
 from aim_core.mechanisms.flaim_terms import FlaimSettings, Variant, to_proportions
 from aim_core.mechanisms.plaintext import Sampler
@@ -104,7 +110,7 @@ class InTheClear:
             return {h: json.loads(self.holders[h].choose(body))["chosen"] for h in request.holders}
         return [self.opened(slot, request) for slot in request.slots]
 
-    def opened(self, slot: Slot, request: Collect) -> GroupMeasurement:
+    def opened(self, slot: MarginalSlot, request: Collect) -> GroupMeasurement:
         total = exact_sum(slot.clique, [self.tables[h] for h in slot.holders])
         return GroupMeasurement(
             Measurement(slot.clique, total.astype(float), float(request.sigma2)), slot.holders
@@ -282,7 +288,9 @@ def test_a_slot_has_the_noise_that_was_asked_for(holders: int, tolerance: Fracti
     server = FederatedServer(settings, wide, N_MAX, exchange, Fraction(tolerance))
     everybody = frozenset(range(holders))
     sigma2 = Fraction(9)
-    request = Collect(0, everybody, (Slot(("a", "b", "c"), everybody),), sigma2, Fraction(0))
+    request = Collect(
+        0, everybody, (MarginalSlot(("a", "b", "c"), everybody),), sigma2, Fraction(0)
+    )
     exact = exact_sum(("a", "b", "c"), [holder._table for holder in people[n_missing:]])
 
     def summed() -> Measurement:

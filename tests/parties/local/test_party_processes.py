@@ -7,7 +7,7 @@ import pytest
 
 from mpc.session.session import Session
 from parties.errors import JobFailed
-from parties.local.bench_sessions import run_local_parties
+from parties.local.party_processes import run_local_parties
 
 
 async def greet(session: Session, word: str) -> str:
