@@ -1,30 +1,41 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from aim_core.domain import Domain
+from aim_core.arrays import FloatArray
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, WorkloadError
 from aim_core.models.contraction import spread
 from aim_core.models.descent import Descent, MirrorDescent
 from aim_core.models.factor_network import FactorNetwork
-from aim_core.models.measurement import Measurement, estimate_total
+from aim_core.models.measurement import Measurement, Model, estimate_total
 from aim_core.models.objective import Objective
 from aim_core.models.tree_model import calibrate
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 3, 5, 2))
-MEASURED = [("a",), ("b",), ("f",), ("a", "b"), ("b", "c", "d"), ("c", "d", "e"), ("a", "e")]
+MEASURED: list[Clique] = [
+    ("a",),
+    ("b",),
+    ("f",),
+    ("a", "b"),
+    ("b", "c", "d"),
+    ("c", "d", "e"),
+    ("a", "e"),
+]
 MEASURED += [("b", "c"), ("a", "b")]
 
 
 def noisy_measurements(
     domain: Domain = DOMAIN,
-    cliques=MEASURED,
+    cliques: Sequence[Clique] = MEASURED,
     seed: int = 0,
     n_records: int = 1000,
-    sigmas=(1, 3, 10),
-):
+    sigmas: Sequence[float] = (1, 3, 10),
+) -> list[Measurement]:
     generator = np.random.default_rng(seed)
     joint = generator.dirichlet(np.full(domain.n_cells(domain.attributes), 0.3)) * n_records
     joint = joint.reshape(domain.sizes)
@@ -37,10 +48,10 @@ def noisy_measurements(
     return measurements
 
 
-def loss_of(model, measurements):
+def loss_of(model: Model, measurements: Sequence[Measurement]) -> float:
     answers = model.marginals([m.clique for m in measurements])
     pairs = zip(answers, measurements, strict=True)
-    return sum(0.5 * ((answer - m.values) ** 2).sum() / m.variance for answer, m in pairs)
+    return sum(float(0.5 * ((answer - m.values) ** 2).sum() / m.variance) for answer, m in pairs)
 
 
 def test_total_is_weighted_by_inverse_variance() -> None:
@@ -54,12 +65,14 @@ def test_total_is_weighted_by_inverse_variance() -> None:
     assert estimate_total([]) == 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.sets(st.sampled_from("abcdef"), min_size=1, max_size=4), min_size=1, max_size=6),
     st.integers(0, 2**32),
 )
-def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed: int) -> None:
+def test_network_marginals_are_those_of_the_calibrated_tree(
+    cliques: list[set[str]], seed: int
+) -> None:
     names = sorted({DOMAIN.canonical(clique) for clique in cliques})
     generator = np.random.default_rng(seed)
     potentials = {name: generator.normal(0, 2, DOMAIN.n_cells(name)) for name in names}
@@ -95,11 +108,11 @@ def test_gradient_is_that_of_the_loss() -> None:
     assert gradient @ (there - here) == pytest.approx((ahead - behind) / (2 * step), rel=1e-6)
 
 
-def loss_constant():
+def loss_constant() -> float:
     """What combining the two measurements of (a, b) takes from the loss."""
     first, second = (m for m in noisy_measurements() if m.clique == ("a", "b"))
     spread_of_both = ((first.values - second.values) ** 2).sum()
-    return -0.5 * spread_of_both / (first.variance + second.variance)
+    return float(-0.5 * spread_of_both / (first.variance + second.variance))
 
 
 def test_reaches_the_constrained_least_squares_optimum() -> None:
@@ -108,11 +121,11 @@ def test_reaches_the_constrained_least_squares_optimum() -> None:
     measurements = noisy_measurements(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
 
-    def loss(cells):
+    def loss(cells: FloatArray) -> float:
         table = cells.reshape(2, 4)
         parts = (table.ravel(), table.sum(axis=1), table.sum(axis=0))
         pairs = zip(parts, measurements, strict=True)
-        return sum(0.5 * ((part - m.values) ** 2).sum() / m.variance for part, m in pairs)
+        return sum(float(0.5 * ((part - m.values) ** 2).sum() / m.variance) for part, m in pairs)
 
     total = {"type": "eq", "fun": lambda cells: cells.sum() - model.total}
     start = np.full(8, model.total / 8)
@@ -204,7 +217,7 @@ def test_two_fits_are_identical() -> None:
         (Measurement(("b", "a"), np.zeros(6), 1.0), "column order"),
     ],
 )
-def test_measurements_that_do_not_fit_are_refused(measurement, text: str) -> None:
+def test_measurements_that_do_not_fit_are_refused(measurement: Measurement, text: str) -> None:
     with pytest.raises(MechanismError, match=text):
         MirrorDescent().fit(DOMAIN, [measurement], None)
 
