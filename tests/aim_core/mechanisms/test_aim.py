@@ -24,7 +24,7 @@ from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.plaintext import PlaintextOracle
 from aim_core.mechanisms.requests import Answer, Measure, Request, Select
 from aim_core.privacy.noise_facts import Noise
-from tests.support.aim_digest import digest_of_a_run, skewed_table
+from tests.support.programs.aim_digest import digest_of_a_run, skewed_table
 from tests.support.toys import TOY, NoNoise, ProportionalFitter, UniformFitter
 
 RHO = Fraction(1, 8)
@@ -282,7 +282,7 @@ def test_without_noise_the_workload_is_recovered() -> None:
 
 
 def test_equal_answers_give_equal_runs_whatever_the_hash_seed() -> None:
-    command = [sys.executable, "-m", "tests.support.aim_digest"]
+    command = [sys.executable, "-m", "tests.support.programs.aim_digest"]
     outputs = []
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
