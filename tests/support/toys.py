@@ -1,6 +1,6 @@
-"""Small fitters and samplers that tests of the mechanism share."""
+"""Small fitters, samplers, oracles and measurements that tests of the mechanism share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,7 +9,9 @@ import numpy as np
 from aim_core.arrays import CodeTable, Counts, FloatArray
 from aim_core.counts.marginals import cell_indices, checked_columns, project
 from aim_core.domain import Clique, Domain
+from aim_core.mechanisms.requests import Lost, Measure, Request, Select
 from aim_core.models.measurement import Measurement, Model
+from aim_core.privacy.noise_facts import Noise
 
 TOY = Domain(("a", "b", "c"), (2, 3, 2))
 
@@ -104,3 +106,62 @@ class SeededNoise:
 
     def gumbel(self, n: int, fraction_bits: int) -> Counts:
         return np.rint(self.generator.gumbel(0, 2.0**fraction_bits, n)).astype(np.int64)
+
+
+class RandomOracle:
+    """Answers at random and keeps what it was asked; it loses those numbered in `lost`, from 0."""
+
+    def __init__(self, domain: Domain, seed: int = 0, lost: Collection[int] = ()) -> None:
+        self.domain, self.lost = domain, lost
+        self.requests: list[Request] = []
+        self.generator = np.random.default_rng(seed)
+
+    @property
+    def selects(self) -> list[Select]:
+        return [request for request in self.requests if isinstance(request, Select)]
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [request for request in self.requests if isinstance(request, Measure)]
+
+    def _is_lost(self, request: Request) -> bool:
+        self.requests.append(request)
+        return len(self.requests) - 1 in self.lost
+
+    def select(self, request: Select) -> int | Lost:
+        if self._is_lost(request):
+            return Lost()
+        return int(self.generator.integers(len(request.candidates)))
+
+    def measure(self, request: Measure) -> list[Counts] | Lost:
+        if self._is_lost(request):
+            return Lost()
+        sizes = [self.domain.n_cells(clique) for clique in request.cliques]
+        return [self.generator.integers(-5, 50, n) for n in sizes]
+
+
+def cost(request: Request, noise: Noise) -> Fraction:
+    """Return what a request costs in rho."""
+    if isinstance(request, Select):
+        return noise.select_rho(request.selection_epsilon)
+    return len(request.cliques) * noise.measure_rho(request.sigma2)
+
+
+def noisy_measurements(
+    domain: Domain,
+    cliques: Sequence[Clique],
+    sigmas: Sequence[float],
+    n_records: int,
+    concentration: float,
+) -> list[Measurement]:
+    """Return rounded noisy marginals of one random table, with the sigmas in turn."""
+    generator = np.random.default_rng(0)
+    flat = np.full(domain.n_cells(domain.attributes), concentration)
+    joint = generator.dirichlet(flat) * n_records
+    measurements = []
+    for number, clique in enumerate(cliques):
+        exact = project(joint, domain, domain.attributes, clique)
+        sigma = sigmas[number % len(sigmas)]
+        values = np.rint(exact + generator.normal(0, sigma, exact.size)).astype(np.int64)
+        measurements.append(Measurement(clique, values, float(sigma**2)))
+    return measurements

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aim_core.arrays import Counts
 from aim_core.counts.marginals import project
 from aim_core.counts.workload import Workload, parse_workload
 from aim_core.domain import Domain
@@ -25,7 +24,14 @@ from aim_core.mechanisms.plaintext import PlaintextOracle
 from aim_core.mechanisms.requests import Answer, Measure, Request, Select
 from aim_core.privacy.noise_facts import Noise
 from tests.support.programs.aim_digest import digest_of_a_run, skewed_table
-from tests.support.toys import TOY, NoNoise, ProportionalFitter, UniformFitter
+from tests.support.toys import (
+    TOY,
+    NoNoise,
+    ProportionalFitter,
+    RandomOracle,
+    UniformFitter,
+    cost,
+)
 
 RHO = Fraction(1, 8)
 PAIRS = parse_workload("2way", TOY)
@@ -35,40 +41,8 @@ ROOT = Path(__file__).resolve().parents[3]
 setup = partial(AimSettings, rho=RHO, n_max=1000, y_max=1000)
 
 
-class Recorder:
-    """An oracle that keeps what it was asked and answers with random numbers."""
-
-    def __init__(self, domain: Domain, seed: int = 0) -> None:
-        self.domain = domain
-        self.requests: list[Request] = []
-        self.generator = np.random.default_rng(seed)
-
-    @property
-    def selects(self) -> list[Select]:
-        return [request for request in self.requests if isinstance(request, Select)]
-
-    @property
-    def measures(self) -> list[Measure]:
-        return [request for request in self.requests if isinstance(request, Measure)]
-
-    def select(self, request: Select) -> int:
-        self.requests.append(request)
-        return int(self.generator.integers(len(request.candidates)))
-
-    def measure(self, request: Measure) -> list[Counts]:
-        self.requests.append(request)
-        sizes = [self.domain.n_cells(clique) for clique in request.cliques]
-        return [self.generator.integers(-5, 50, n) for n in sizes]
-
-
-def cost(request: Request, noise: Noise) -> Fraction:
-    if isinstance(request, Select):
-        return noise.select_rho(request.selection_epsilon)
-    return len(request.cliques) * noise.measure_rho(request.sigma2)
-
-
 def test_requests_come_in_the_papers_order_with_the_papers_noise() -> None:
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     result = drive(aim(setup(), PAIRS, EXACT, ProportionalFitter(1)), oracle)
     first, *others = oracle.requests
     assert isinstance(first, Measure)
@@ -101,7 +75,7 @@ def test_never_overspends_and_spends_all(
     rho: Fraction, rounds: int | None, eta: Fraction, slack: Fraction, seed: int
 ) -> None:
     noise = Noise(gumbel_eta=eta, measure_slack=slack)
-    oracle = Recorder(TOY, seed)
+    oracle = RandomOracle(TOY, seed)
     run = aim(setup(rho=rho, rounds=rounds), PAIRS, noise, ProportionalFitter(1))
     result = drive(run, oracle)
     spent = Fraction(0)
@@ -115,7 +89,7 @@ def test_never_overspends_and_spends_all(
 
 @pytest.mark.parametrize("rounds", [1, 2, 10])
 def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds: int) -> None:
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     result = drive(aim(setup(rounds=rounds), PAIRS, EXACT, UniformFitter()), oracle)
     sigma2 = (rounds + 3) / (2 * Fraction(9, 10) * RHO)
     assert len(result.rounds) == rounds
@@ -127,7 +101,7 @@ def test_fixed_rounds_have_constant_noise_and_are_not_annealed(rounds: int) -> N
 
 
 def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon() -> None:
-    result = drive(aim(setup(), PAIRS, EXACT, UniformFitter()), Recorder(TOY))
+    result = drive(aim(setup(), PAIRS, EXACT, UniformFitter()), RandomOracle(TOY))
     rounds = result.rounds
     assert len(rounds) >= 3
     for now, following in itertools.pairwise(rounds[:-1]):
@@ -139,7 +113,7 @@ def test_a_round_that_changes_nothing_halves_sigma_and_doubles_epsilon() -> None
 
 def test_wider_noise_than_central_enters_bias_variance_and_anneal_test() -> None:
     wide = Noise(variance_factor=Fraction(4))
-    plain, doubled = Recorder(TOY), Recorder(TOY)
+    plain, doubled = RandomOracle(TOY), RandomOracle(TOY)
     drive(aim(setup(rounds=1), PAIRS, EXACT, ProportionalFitter()), plain)
     result = drive(aim(setup(rounds=1), PAIRS, wide, ProportionalFitter()), doubled)
     one, two = plain.selects[0], doubled.selects[0]
@@ -153,7 +127,7 @@ def test_wider_noise_than_central_enters_bias_variance_and_anneal_test() -> None
 
 def test_variance_stays_where_the_noise_is_proved() -> None:
     noise = Noise(measure_slack=Fraction(1, 10**12), sigma2_min=Fraction(16))
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     result = drive(aim(setup(rho=Fraction(5)), PAIRS, noise, UniformFitter()), oracle)
     assert min(record.sigma2 for record in result.rounds) == 16
     assert result.rho_spent <= 5
@@ -164,7 +138,7 @@ def test_variance_stays_where_the_noise_is_proved() -> None:
 def test_the_model_may_grow_with_the_budget_spent() -> None:
     domain = Domain(("a", "b", "c", "d"), (10, 10, 10, 10))
     workload = parse_workload("3way", domain)
-    oracle = Recorder(domain)
+    oracle = RandomOracle(domain)
     limit = 11_000 * 8 / 2**20
     run = aim(setup(max_model_mb=limit, rounds=50), workload, EXACT, UniformFitter())
     drive(run, oracle)
@@ -175,14 +149,14 @@ def test_the_model_may_grow_with_the_budget_spent() -> None:
 
 
 def test_a_model_that_may_not_grow_keeps_what_is_measured() -> None:
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     drive(aim(setup(max_model_mb=1e-9, rounds=2), PAIRS, EXACT, UniformFitter()), oracle)
     assert oracle.selects[0].candidates == (("a",), ("b",), ("c",))
 
 
 @pytest.mark.parametrize("total", [1.0, 999.7, 1000.0, 5e6])
 def test_model_counts_are_valid_for_the_compute_parties(total: float) -> None:
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     drive(aim(setup(rounds=5), PAIRS, EXACT, UniformFitter(total)), oracle)
     for request in oracle.selects:
         for counts, clique in zip(request.model_counts, request.candidates, strict=True):
@@ -195,7 +169,7 @@ def test_model_counts_are_valid_for_the_compute_parties(total: float) -> None:
 
 def test_attributes_outside_the_workload_are_never_asked_for() -> None:
     workload = Workload(TOY, (("a", "b"),))
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     drive(aim(setup(), workload, EXACT, UniformFitter()), oracle)
     asked = [r.cliques if isinstance(r, Measure) else r.candidates for r in oracle.requests]
     assert not any("c" in clique for cliques in asked for clique in cliques)
@@ -203,7 +177,7 @@ def test_attributes_outside_the_workload_are_never_asked_for() -> None:
 
 @pytest.mark.parametrize("domain", [Domain(("x",), (4,)), Domain(("x", "y"), (4, 1))])
 def test_tiny_domains_work(domain: Domain) -> None:
-    oracle = Recorder(domain)
+    oracle = RandomOracle(domain)
     result = drive(
         aim(setup(), parse_workload("3way", domain), EXACT, ProportionalFitter()), oracle
     )
@@ -213,7 +187,7 @@ def test_tiny_domains_work(domain: Domain) -> None:
 @pytest.mark.parametrize("answer", [-1, 6, None, "0", [0]])
 def test_a_selection_needs_an_index(answer: object) -> None:
     run = aim(setup(), PAIRS, EXACT, ProportionalFitter())
-    oracle = Recorder(TOY)
+    oracle = RandomOracle(TOY)
     measure = next(run)
     assert isinstance(measure, Measure)
     select = run.send(oracle.measure(measure))

@@ -15,6 +15,7 @@ from aim_core.models.factor_network import FactorNetwork
 from aim_core.models.measurement import Measurement, Model, estimate_total
 from aim_core.models.objective import Objective
 from aim_core.models.tree_model import calibrate
+from tests.support.toys import noisy_measurements
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 3, 5, 2))
 MEASURED: list[Clique] = [
@@ -29,23 +30,10 @@ MEASURED: list[Clique] = [
 MEASURED += [("b", "c"), ("a", "b")]
 
 
-def noisy_measurements(
-    domain: Domain = DOMAIN,
-    cliques: Sequence[Clique] = MEASURED,
-    seed: int = 0,
-    n_records: int = 1000,
-    sigmas: Sequence[float] = (1, 3, 10),
+def measured(
+    cliques: Sequence[Clique] = MEASURED, sigmas: Sequence[float] = (1, 3, 10)
 ) -> list[Measurement]:
-    generator = np.random.default_rng(seed)
-    joint = generator.dirichlet(np.full(domain.n_cells(domain.attributes), 0.3)) * n_records
-    joint = joint.reshape(domain.sizes)
-    measurements = []
-    for number, clique in enumerate(cliques):
-        dropped = tuple(i for i, name in enumerate(domain.attributes) if name not in clique)
-        exact, sigma = joint.sum(axis=dropped).ravel(), sigmas[number % len(sigmas)]
-        values = np.rint(exact + generator.normal(0, sigma, exact.size)).astype(np.int64)
-        measurements.append(Measurement(clique, values, float(sigma**2)))
-    return measurements
+    return noisy_measurements(DOMAIN, cliques, sigmas, n_records=1000, concentration=0.3)
 
 
 def loss_of(model: Model, measurements: Sequence[Measurement]) -> float:
@@ -92,7 +80,7 @@ def test_network_tells_when_all_mass_is_gone() -> None:
 
 
 def test_gradient_is_that_of_the_loss() -> None:
-    objective = Objective(DOMAIN, noisy_measurements())
+    objective = Objective(DOMAIN, measured())
     generator = np.random.default_rng(1)
     # On marginals that agree with each other, where nested cliques may be read off any leaf.
     model = calibrate(DOMAIN, {("a", "c"): generator.normal(size=8)}, 1000.0)
@@ -101,7 +89,7 @@ def test_gradient_is_that_of_the_loss() -> None:
     here, there = (np.concatenate(m.marginals(names)) for m in (model, other))
     gradient, scratch = np.empty_like(here), np.empty_like(here)
     loss = objective.evaluate(here, gradient)
-    assert loss - loss_constant() == pytest.approx(loss_of(model, noisy_measurements()))
+    assert loss - loss_constant() == pytest.approx(loss_of(model, measured()))
     step = 1e-4
     ahead = objective.evaluate(here + step * (there - here), scratch)
     behind = objective.evaluate(here - step * (there - here), scratch)
@@ -110,7 +98,7 @@ def test_gradient_is_that_of_the_loss() -> None:
 
 def loss_constant() -> float:
     """What combining the two measurements of (a, b) takes from the loss."""
-    first, second = (m for m in noisy_measurements() if m.clique == ("a", "b"))
+    first, second = (m for m in measured() if m.clique == ("a", "b"))
     spread_of_both = ((first.values - second.values) ** 2).sum()
     return float(-0.5 * spread_of_both / (first.variance + second.variance))
 
@@ -118,7 +106,7 @@ def loss_constant() -> float:
 def test_reaches_the_constrained_least_squares_optimum() -> None:
     # With one measured clique and its margins the model is free, so the optimum is a projection
     # onto the simplex, which a general solver finds too.
-    measurements = noisy_measurements(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
+    measurements = measured(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
 
     def loss(cells: FloatArray) -> float:
@@ -135,7 +123,7 @@ def test_reaches_the_constrained_least_squares_optimum() -> None:
 
 
 def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum() -> None:
-    measurements = noisy_measurements()
+    measurements = measured()
     descent = Descent(DOMAIN, measurements, estimate_total(measurements), {})
     losses = [descent.loss]
     for _ in range(5000):
@@ -147,17 +135,17 @@ def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum() -> None:
 
 
 def test_exact_marginals_are_recovered() -> None:
-    measurements = noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-3,))
-    exact = [m.values for m in noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-9,))]
+    measurements = measured(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-3,))
+    exact = [m.values for m in measured(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-9,))]
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
     for fitted, truth in zip(model.marginals([("a", "b"), ("b", "c")]), exact, strict=True):
         np.testing.assert_allclose(fitted, truth, atol=1.0)
 
 
 def test_warm_start_keeps_the_distribution_on_a_new_structure() -> None:
-    before = noisy_measurements(cliques=MEASURED[:5])
+    before = measured(cliques=MEASURED[:5])
     model = MirrorDescent(200).fit(DOMAIN, before, None)
-    after = [*before, *noisy_measurements(cliques=[("a", "f"), ("a", "c", "e")], seed=0)]
+    after = [*before, *measured(cliques=[("a", "f"), ("a", "c", "e")])]
     total = estimate_total(after)
     cold = Descent(DOMAIN, after, total, {})
     warm = Descent(DOMAIN, after, total, model.potentials)
@@ -201,7 +189,7 @@ def test_no_measurement_gives_the_uniform_model() -> None:
 
 
 def test_two_fits_are_identical() -> None:
-    models = [MirrorDescent(150).fit(DOMAIN, noisy_measurements(), None) for _ in range(2)]
+    models = [MirrorDescent(150).fit(DOMAIN, measured(), None) for _ in range(2)]
     for clique in MEASURED:
         left, right = (model.marginals([clique])[0] for model in models)
         np.testing.assert_array_equal(left, right)

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from aim_core.models.fitters import make_fitter
 from aim_core.models.mbi_bridge import MbiFitter, NumpyMirrorDescent, load_mbi
 from aim_core.models.measurement import Measurement, Model, estimate_total
 from aim_core.models.tree_model import TreeModel
+from tests.support.toys import noisy_measurements
 
 DOMAIN = Domain(tuple("abcde"), (2, 3, 4, 3, 2))
 CLIQUES: list[Clique] = [
@@ -27,23 +27,14 @@ CLIQUES: list[Clique] = [
 QUERIES: list[Clique] = [*CLIQUES, ("a", "c"), ("c", "e"), ("a", "c", "d")]
 
 
-def noisy_measurements(sigmas: Sequence[float] = (2, 6, 15)) -> list[Measurement]:
-    generator = np.random.default_rng(0)
-    joint = generator.dirichlet(np.full(144, 0.5)).reshape(DOMAIN.sizes) * 2000
-    measurements = []
-    for number, clique in enumerate(CLIQUES):
-        dropped = tuple(i for i, name in enumerate(DOMAIN.attributes) if name not in clique)
-        exact, sigma = joint.sum(axis=dropped).ravel(), sigmas[number % len(sigmas)]
-        values = np.rint(exact + generator.normal(0, sigma, exact.size)).astype(np.int64)
-        measurements.append(Measurement(clique, values, float(sigma**2)))
-    return measurements
+def measured() -> list[Measurement]:
+    return noisy_measurements(DOMAIN, CLIQUES, (2, 6, 15), n_records=2000, concentration=0.5)
 
 
 def mbi_measurements(mbi: ModuleType) -> list[Any]:
     """Return them as mbi's, which has no types."""
     return [
-        mbi.LinearMeasurement(m.values.astype(float), m.clique, m.variance**0.5)
-        for m in noisy_measurements()
+        mbi.LinearMeasurement(m.values.astype(float), m.clique, m.variance**0.5) for m in measured()
     ]
 
 
@@ -62,7 +53,7 @@ def mbi() -> ModuleType:
 @pytest.fixture(scope="module")
 def reference() -> TreeModel:
     """The reference model; mbi's descent gets more steps, since ours has momentum."""
-    return MbiFitter(n_iterations=10_000).fit(DOMAIN, noisy_measurements(), None)
+    return MbiFitter(n_iterations=10_000).fit(DOMAIN, measured(), None)
 
 
 def test_the_numpy_estimator_never_loads_jax() -> None:
@@ -79,32 +70,32 @@ def test_the_numpy_estimator_never_loads_jax() -> None:
 
 
 def test_agrees_with_mbi_on_mixed_sigmas(reference: TreeModel) -> None:
-    model = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
+    model = make_fitter("numpy").fit(DOMAIN, measured(), None)
     assert isinstance(model, TreeModel)
     assert model.total == pytest.approx(reference.total)
     assert largest_difference(model, reference) < 0.5  # of 2000 records, at sigmas of 2 to 15
 
 
 def test_the_weights_of_mixed_sigmas_matter(reference: TreeModel) -> None:
-    equal = [Measurement(m.clique, m.values, 36.0) for m in noisy_measurements()]
+    equal = [Measurement(m.clique, m.values, 36.0) for m in measured()]
     model = make_fitter("numpy").fit(DOMAIN, equal, None)
     assert largest_difference(model, reference) > 4.0
 
 
 def test_totals_are_those_of_mbi(mbi: ModuleType) -> None:
     expected = mbi.estimation.minimum_variance_unbiased_total(mbi_measurements(mbi))
-    assert estimate_total(noisy_measurements()) == pytest.approx(expected)
+    assert estimate_total(measured()) == pytest.approx(expected)
 
 
 def test_mbi_takes_a_warm_start_from_either_side(reference: TreeModel) -> None:
-    ours = make_fitter("numpy").fit(DOMAIN, noisy_measurements(), None)
+    ours = make_fitter("numpy").fit(DOMAIN, measured(), None)
     for start in (ours, reference):
-        model = MbiFitter(n_iterations=50).fit(DOMAIN, noisy_measurements(), start)
+        model = MbiFitter(n_iterations=50).fit(DOMAIN, measured(), start)
         assert largest_difference(model, reference) < 0.5
 
 
 def test_any_mbi_estimator_swaps_in(mbi: ModuleType, reference: TreeModel) -> None:
-    model = MbiFitter(mbi.estimation.LBFGS(), 200).fit(DOMAIN, noisy_measurements(), None)
+    model = MbiFitter(mbi.estimation.LBFGS(), 200).fit(DOMAIN, measured(), None)
     assert largest_difference(model, reference) < 3.0  # it stops earlier
 
 
@@ -158,8 +149,8 @@ def test_ours_draws_mbi_datasets(mbi: ModuleType) -> None:
 def test_cliques_of_mbi_come_in_any_order(mbi: ModuleType) -> None:
     domain = mbi.Domain(("a", "b"), (2, 3))
     table = np.arange(1.0, 7.0).reshape(2, 3)
-    measured = mbi.LinearMeasurement(table.T.ravel(), ("b", "a"), 0.1)
-    model = NumpyMirrorDescent().estimate(domain, [measured])
+    one = mbi.LinearMeasurement(table.T.ravel(), ("b", "a"), 0.1)
+    model = NumpyMirrorDescent().estimate(domain, [one])
     np.testing.assert_allclose(model.project(("a", "b")).values, table, atol=0.01)
 
 
