@@ -1,8 +1,11 @@
 """What all tests share: Hypothesis without deadlines, a consortium's keys, one finished run."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
+from aim_core.studies.clinic import write_clinic
 from tests.support.finished_run import FinishedRun, make_finished_run
 from tests.support.party_world import World
 
@@ -21,3 +24,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Return one small real run, with its keys kept; nobody may change it."""
     return make_finished_run(tmp_path_factory.mktemp("finished-run"))
+
+
+@pytest.fixture(scope="session")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the demo table and its schema; nobody may change them."""
+    return write_clinic(tmp_path_factory.mktemp("clinic"))

@@ -6,42 +6,43 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aim_core.studies.clinic import write_clinic
+from parties.compare import sweep
+from parties.compare.bench import Communication
+from parties.compare.rows import Row
+from parties.compare.settings import CompareSettings, Task
+from tests.support.comparisons import Clinic, settings_of
 
 DISTAIM = [sys.executable, "-m", "parties"]
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    table, schema = write_clinic(tmp_path_factory.mktemp("demo"))
-    return [str(table), "--schema", str(schema)]
-
-
-def command(demo: list[str], out: Path, methods: str, *more: str) -> list[str]:
+def command(clinic: Clinic, out: Path, methods: str, *more: str) -> list[str]:
+    table, schema = clinic
     return [
         *DISTAIM,
         "compare",
-        *demo,
+        *(str(table), "--schema", str(schema)),
         *("--methods", methods, "--out", str(out)),
         *("--holders", "6", "--participation", "0.4", "--rounds", "2", "--epsilon", "1"),
         *("--seeds", "1", "--workload", "random:4:1", "--max-model-mb", "2", *more),
     ]
 
 
-def rows(out: Path) -> dict[str, dict[str, object]]:
+def rows(out: Path) -> dict[str, dict[str, Any]]:
     found = json.loads((out / "compare.json").read_text())["rows"]
     return {row["method"]: row for row in found}
 
 
-def test_distaim_is_run_over_mpc(demo: list[str], tmp_path: Path) -> None:
+def test_distaim_is_run_over_mpc(clinic: Clinic, tmp_path: Path) -> None:
     out = tmp_path / "out"
     skewed = ("--split", "dirichlet:1", "--target", "smoker")
     done = subprocess.run(
-        command(demo, out, "distaim,central", *skewed, "--json"),
+        command(clinic, out, "distaim,central", *skewed, "--json"),
         capture_output=True,
         timeout=180,
         check=False,
@@ -57,9 +58,9 @@ def test_distaim_is_run_over_mpc(demo: list[str], tmp_path: Path) -> None:
     assert b"ETA" in done.stderr
 
 
-def test_a_flag_takes_only_the_bytes_from_mpc(demo: list[str], tmp_path: Path) -> None:
+def test_a_flag_takes_only_the_bytes_from_mpc(clinic: Clinic, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = command(demo, out, "distaim", "--plaintext-utility")
+    arguments = command(clinic, out, "distaim", "--plaintext-utility")
     subprocess.run([*arguments, "--seeds", "2"], capture_output=True, timeout=180, check=True)
     found = json.loads((out / "compare.json").read_text())
     real = {row["seed"]: row["is_real_mpc"] for row in found["rows"]}
@@ -68,9 +69,38 @@ def test_a_flag_takes_only_the_bytes_from_mpc(demo: list[str], tmp_path: Path) -
     assert "plaintext oracle" in (out / "compare.html").read_text()
 
 
-def test_a_killed_comparison_leaves_no_process_and_goes_on(demo: list[str], tmp_path: Path) -> None:
+def test_an_interrupted_comparison_goes_on(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings_of(clinic)
+    rows = sweep.compare(asked, tmp_path / "out", 2)
+    assert {row.method for row in rows} == {"central", "flaim", "oneway"}
+    for name in ("compare.csv", "compare.json", "compare.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 500
+    # as if it had been killed while the last row was written
+    path = tmp_path / "out" / "rows.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
+    ran: list[Task] = []
+    pooled = sweep._pooled
+
+    def noting(
+        settings: CompareSettings, due: Sequence[Task], one_run: Communication | None, n_jobs: int
+    ) -> Iterator[tuple[Task, Row]]:
+        ran.extend(due)
+        return pooled(settings, due, one_run, n_jobs)
+
+    monkeypatch.setattr(sweep, "_pooled", noting)
+    more = settings_of(clinic, methods=["central", "flaim", "oneway", "flaim-random"])
+    again = sweep.compare(more, tmp_path / "out", 1)
+    lost = json.loads(lines[-1])["method"]
+    assert {task.method for task in ran} == {lost, "flaim-random"}
+    assert len(again) == 4
+
+
+def test_a_killed_comparison_leaves_no_process_and_goes_on(clinic: Clinic, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = command(demo, out, "central,flaim,oneway", "--seeds", "20")
+    arguments = command(clinic, out, "central,flaim,oneway", "--seeds", "20")
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, start_new_session=True) as process:
         deadline = time.monotonic() + 60
         while not (out / "rows.jsonl").exists():
@@ -109,10 +139,10 @@ def _alive(group: int) -> bool:
     ],
 )
 def test_bad_options_end_with_a_reason(
-    demo: list[str], tmp_path: Path, more: list[str], text: str
+    clinic: Clinic, tmp_path: Path, more: list[str], text: str
 ) -> None:
     done = subprocess.run(
-        [*command(demo, tmp_path / "out", "flaim"), *more],
+        [*command(clinic, tmp_path / "out", "flaim"), *more],
         capture_output=True,
         timeout=60,
         check=False,

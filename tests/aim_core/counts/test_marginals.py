@@ -1,24 +1,26 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aim_core.arrays import CodeTable, Counts
 from aim_core.counts.marginals import count_marginals, project, smallest_superset
-from aim_core.domain import Domain
+from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
 
 DOMAIN = Domain(("a", "b", "c", "d"), (3, 1, 4, 5))
 CLIQUES = [c for n in range(5) for c in itertools.combinations(DOMAIN.attributes, n)]
 
 
-def random_codes(seed: int, n_rows: int) -> np.ndarray:
+def random_codes(seed: int, n_rows: int) -> CodeTable:
     generator = np.random.default_rng(seed)
     return generator.integers(0, DOMAIN.sizes, (n_rows, len(DOMAIN)), dtype=np.int32)
 
 
-def counted_by_hand(codes: np.ndarray, clique: tuple[str, ...]) -> np.ndarray:
+def counted_by_hand(codes: CodeTable, clique: Clique) -> Counts:
     counts = np.zeros(DOMAIN.shape(clique), dtype=np.int64)
     for row in codes:
         counts[tuple(row[DOMAIN.position(name)] for name in clique)] += 1
@@ -37,9 +39,7 @@ def test_counts_in_chunks_equal_counts_by_hand(seed: int, n_rows: int, n_chunk: 
 
 
 @given(st.integers(0, 10**6), st.sampled_from(CLIQUES), st.data())
-def test_projection_equals_direct_count(
-    seed: int, source: tuple[str, ...], data: st.DataObject
-) -> None:
+def test_projection_equals_direct_count(seed: int, source: Clique, data: st.DataObject) -> None:
     target = tuple(name for name in source if data.draw(st.booleans()))
     counts = count_marginals([random_codes(seed, 50)], DOMAIN, [source, target])
     projected = project(counts[source], DOMAIN, source, target)
@@ -48,7 +48,7 @@ def test_projection_equals_direct_count(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
-def test_projected_shares_add_up_modulo_the_ring(dtype: type[np.unsignedinteger]) -> None:
+def test_projected_shares_add_up_modulo_the_ring(dtype: type[np.unsignedinteger[Any]]) -> None:
     source, target = ("a", "c", "d"), ("a", "d")
     codes = random_codes(1, 200)
     secret = count_marginals([codes], DOMAIN, [source])[source].astype(dtype)

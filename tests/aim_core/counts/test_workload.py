@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,16 +19,13 @@ from aim_core.counts.workload import (
 )
 from aim_core.domain import Domain
 from aim_core.errors import AimError, DomainTooLarge, WorkloadError
+from tests.support.public_tables import public_file
 
 SMALL = Domain(("a", "b", "c", "d"), (2, 3, 4, 5))
 
 
 def adult() -> Domain:
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("DISTAIM_DATA", beside)) / "adult-domain.json"
-    if not path.exists():
-        pytest.skip(f"the Adult domain is not at {path}")
-    sizes = json.loads(path.read_text())
+    sizes = json.loads(public_file("adult-domain.json").read_text())
     return Domain(tuple(sizes), tuple(sizes.values()))
 
 

@@ -1,15 +1,18 @@
 """FLAIM's server: budgets by variant, who is asked for what, which marginals become a model."""
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
 
-from aim_core.counts.workload import parse_workload
-from aim_core.domain import Domain
+from aim_core.counts.workload import Workload, parse_workload
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.mechanisms.flaim_requests import Choose, Collect
-from aim_core.mechanisms.flaim_server import flaim
+from aim_core.mechanisms.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
+from aim_core.mechanisms.flaim_server import FlaimResult, flaim
 from aim_core.mechanisms.flaim_terms import (
     PROPORTION_BITS,
     FlaimSettings,
@@ -18,55 +21,77 @@ from aim_core.mechanisms.flaim_terms import (
     schedule,
     to_proportions,
 )
-from aim_core.models.measurement import Measurement
+from aim_core.models.measurement import Fitter, Measurement, Model
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
 from aim_core.privacy.population import GroupMeasurement
 from aim_core.privacy.zcdp import rho_from_epsilon_delta
-from tests.support.toys import TOY, ProportionalFitter, UniformFitter
+from tests.support.toys import TOY, DenseModel, ProportionalFitter, UniformFitter
 
 PAIRS = parse_workload("2way", TOY)
 EXACT = Noise()
 DELTA = Fraction(1, 10**5)
+FOUR = Participation(4, Fraction(1), 0)
+
+Request = TypeVar("Request", Choose, Collect)
+
+setup = partial(FlaimSettings, rho=Fraction(1, 8), participation=FOUR, rounds=3)
 
 
-def setup(variant, **changes):
-    everybody = Participation(4, Fraction(1), 0)
-    defaults = {"rho": Fraction(1, 8), "participation": everybody, "rounds": 3}
-    return FlaimSettings(**{"variant": variant, **defaults, **changes})
+def first_ones(request: Choose, holder: int) -> Iterable[int]:
+    return range(request.n_steps)
 
 
 class World:
     """Answers a server: choices as scripted, sums that are all 10 but for the noise's place."""
 
-    def __init__(self, choose=lambda request, holder: range(request.n_steps), closed=()) -> None:
-        self.choose, self.closed, self.requests = choose, closed, []
+    def __init__(
+        self,
+        choose: Callable[[Choose, int], Iterable[int]] = first_ones,
+        closed: Collection[Clique] = (),
+    ) -> None:
+        self.choose, self.closed = choose, closed
+        self.requests: list[FlaimRequest] = []
 
-    def run(self, settings, workload=PAIRS, noise=EXACT, fitter=None):
+    def run(
+        self, settings: FlaimSettings, workload: Workload = PAIRS, fitter: Fitter | None = None
+    ) -> FlaimResult:
         self.domain = workload.domain
-        server = flaim(settings, workload, noise, fitter or ProportionalFitter(2))
+        server = flaim(settings, workload, EXACT, fitter or ProportionalFitter(2))
         request = next(server)
         try:
             while True:
                 self.requests.append(request)
                 request = server.send(self.answer(request))
         except StopIteration as stop:
-            return stop.value
+            result: FlaimResult = stop.value
+            return result
 
-    def answer(self, request):
+    def answer(self, request: FlaimRequest) -> FlaimAnswer:
         if isinstance(request, Choose):
             return {h: tuple(self.choose(request, h)) for h in request.holders}
         return [self.opened(slot, request) for slot in request.slots]
 
-    def opened(self, slot, request):
+    def opened(self, slot: Slot, request: Collect) -> GroupMeasurement | None:
         if slot.clique in self.closed:
             return None
         values = np.full(self.domain.n_cells(slot.clique), 10 * len(slot.holders))
         measurement = Measurement(slot.clique, values, float(request.sigma2))
         return GroupMeasurement(measurement, slot.holders)
 
-    def of(self, kind):
+    def of(self, kind: type[Request]) -> list[Request]:
         return [request for request in self.requests if isinstance(request, kind)]
+
+
+class WrongWorld(World):
+    """Answers requests of one kind with what does not fit."""
+
+    def __init__(self, kind: type[FlaimRequest], wrong: object) -> None:
+        super().__init__()
+        self.kind, self.wrong = kind, cast("FlaimAnswer", wrong)
+
+    def answer(self, request: FlaimRequest) -> FlaimAnswer:
+        return self.wrong if isinstance(request, self.kind) else super().answer(request)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +104,16 @@ class World:
         (Variant.PRIVATE, 5, 12.3, None),
     ],
 )
-def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma, step) -> None:
+def test_noise_has_the_check_values_of_the_specification(
+    variant: Variant, epsilon: int, sigma: float, step: float | None
+) -> None:
     rho = rho_from_epsilon_delta(Fraction(epsilon), DELTA)
     if epsilon == 1:
         assert float(rho) == pytest.approx(0.03056, abs=5e-6)
     found = schedule(setup(variant, rho=rho, rounds=10), 14, EXACT)
     assert float(found.sigma2) ** 0.5 == pytest.approx(sigma, rel=3e-3)
     if step is not None:
+        assert found.selection_epsilon is not None
         assert float(found.selection_epsilon) == pytest.approx(step, abs=5e-5)
 
 
@@ -99,13 +127,14 @@ def test_noise_has_the_check_values_of_the_specification(variant, epsilon, sigma
         (Variant.ONEWAY, 5 * 3, Fraction(1)),
     ],
 )
-def test_schedules_by_hand(variant, n_measured, alpha: float) -> None:
+def test_schedules_by_hand(variant: Variant, n_measured: int, alpha: Fraction) -> None:
     settings = setup(variant, rounds=5, local_steps=2)
     found = schedule(settings, 3, EXACT)
     assert found.n_measured == n_measured
     assert float(found.sigma2) == pytest.approx(n_measured / float(2 * alpha / 8))
     if variant.holders_choose:
         assert found.n_chosen == 10
+        assert found.selection_epsilon is not None
         assert float(found.selection_epsilon) ** 2 == pytest.approx(8 * 0.1 / 8 / 10)
     else:
         assert found.selection_epsilon is None
@@ -138,7 +167,7 @@ def test_a_plan_says_what_each_round_measures(
 
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("steps", [1, 2])
-def test_a_run_spends_its_schedule_and_no_more(variant, steps) -> None:
+def test_a_run_spends_its_schedule_and_no_more(variant: Variant, steps: int) -> None:
     settings = setup(variant, local_steps=steps)
     world = World()
     result = world.run(settings)
@@ -193,7 +222,7 @@ def test_only_sampled_holders_are_asked_and_cliques_go_to_those_who_chose_them()
 
 
 def test_random_cliques_are_a_public_draw() -> None:
-    def cliques(seed: int):
+    def cliques(seed: int) -> list[Clique]:
         world = World()
         world.run(setup(Variant.RANDOM, rounds=12, seed=seed))
         return [request.slots[0].clique for request in world.of(Collect)[1:]]
@@ -205,7 +234,9 @@ def test_random_cliques_are_a_public_draw() -> None:
 
 def test_groups_are_brought_to_one_population() -> None:
     class Keeping(ProportionalFitter):
-        def fit(self, domain: Domain, measurements, warm_start):
+        def fit(
+            self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
+        ) -> DenseModel:
             self.seen = measurements
             return UniformFitter().fit(domain, measurements, warm_start)
 
@@ -255,25 +286,25 @@ def test_shares_are_whole_and_add_up() -> None:
     "answer",
     [{0: (0,), 9: (0,)}, {0: (0, 1)}, {0: (99,)}, {0: (-1,)}, [], {0: ()}],
 )
-def test_choices_that_do_not_fit_are_refused(answer) -> None:
-    world = World()
-    world.answer = lambda request: (
-        answer if isinstance(request, Choose) else World.answer(world, request)
-    )
+def test_choices_that_do_not_fit_are_refused(answer: object) -> None:
     with pytest.raises(MechanismError):
-        world.run(setup(Variant.NAIVE))
+        WrongWorld(Choose, answer).run(setup(Variant.NAIVE))
 
 
 def test_sums_that_do_not_fit_are_refused() -> None:
     for wrong in ([], [None], {0: (0,)}):
-        world = World()
-        world.answer = lambda request, wrong=wrong: wrong
         with pytest.raises(MechanismError):
-            world.run(setup(Variant.ONEWAY))
+            WrongWorld(Collect, wrong).run(setup(Variant.ONEWAY))
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for changes in ({"rho": Fraction(0)}, {"rounds": 0}, {"local_steps": 0}, {"max_model_mb": 0}):
+    impossible: list[dict[str, Any]] = [
+        {"rho": Fraction(0)},
+        {"rounds": 0},
+        {"local_steps": 0},
+        {"max_model_mb": 0},
+    ]
+    for changes in impossible:
         with pytest.raises(MechanismError):
             setup(Variant.NAIVE, **changes)
     with pytest.raises(MechanismError, match="too small"):

@@ -1,39 +1,43 @@
 """A holder's steps in FLAIM: scores and sensitivities, by hand and exhaustively."""
 
+import dataclasses
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from aim_core.counts.scores import multipliers
-from aim_core.domain import Domain
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, TableError
 from aim_core.mechanisms.flaim_holder import FlaimHolder, Question, model_references
-from aim_core.mechanisms.flaim_terms import PROPORTION_BITS, to_proportions
-from tests.support.toys import TOY, NoNoise, SeededNoise
+from aim_core.mechanisms.flaim_terms import PROPORTION_BITS, Proportions, to_proportions
+from tests.support.toys import TOY, DenseModel, NoNoise, SeededNoise
 
 BITS = 16
 UNIT = 2**PROPORTION_BITS
+Rows = tuple[tuple[int, ...], ...]
 SMALL = Domain(("a", "b"), (2, 2))
 CANDIDATES = (("a",), ("a", "b"))
 
 
-def question(**changes):
-    defaults = {
-        "candidates": CANDIDATES,
-        "weights": (1, 2),
-        "selection_epsilon": Fraction(1),
-        "biases": (0, 0),
-        "n_steps": 1,
-        "references": (to_proportions(np.array([1.0, 1.0])), to_proportions(np.ones(4))),
-    }
-    return Question(**{**defaults, **changes})
+question = partial(
+    Question,
+    candidates=CANDIDATES,
+    weights=(1, 2),
+    selection_epsilon=Fraction(1),
+    biases=(0, 0),
+    n_steps=1,
+    references=(to_proportions(np.array([1.0, 1.0])), to_proportions(np.ones(4))),
+)
 
 
-def holder(rows, domain: Domain = SMALL):
+def holder(rows: npt.ArrayLike, domain: Domain = SMALL) -> FlaimHolder:
     return FlaimHolder(domain, np.asarray(rows))
 
 
@@ -51,7 +55,7 @@ def test_scores_by_hand() -> None:
 
 def test_the_private_correction_by_hand() -> None:
     four = holder([[0, 0], [0, 0], [0, 1], [1, 1]])
-    oneways = {
+    oneways: dict[Clique, Proportions] = {
         ("a",): to_proportions(np.array([1.0, 1.0])),
         ("b",): to_proportions(np.array([3.0, 1.0])),
     }
@@ -83,7 +87,7 @@ def test_sparse_distances_are_the_dense_ones() -> None:
         assert some.distance(clique, reference) == dense
 
 
-def neighbours(domain: Domain, n_rows: int):
+def neighbours(domain: Domain, n_rows: int) -> Iterator[tuple[Rows, Rows]]:
     """Yield tables, and each with one row taken out."""
     cells = list(itertools.product(*(range(size) for size in domain.sizes)))
     for rows in itertools.combinations_with_replacement(cells, n_rows):
@@ -92,19 +96,23 @@ def neighbours(domain: Domain, n_rows: int):
 
 
 @pytest.mark.parametrize("tau", [None, "oneways", "truths"])
-def test_a_record_moves_scores_by_the_sensitivity_at_most(tau) -> None:
+def test_a_record_moves_scores_by_the_sensitivity_at_most(tau: str | None) -> None:
     """n_k stays, as the neighbouring relation says; the largest change found is the bound."""
     generator = np.random.default_rng(2)
-    largest = 0
+    largest = Fraction(0)
     for _ in range(20):
         references = tuple(to_proportions(generator.random(n) ** 4) for n in (2, 4))
-        oneways = {(name,): to_proportions(generator.random(2) ** 4) for name in "ab"}
+        oneways: dict[Clique, Proportions] = {
+            (name,): to_proportions(generator.random(2) ** 4) for name in "ab"
+        }
         truths = dict(
             zip(CANDIDATES, (to_proportions(generator.random(n) ** 4) for n in (2, 4)), strict=True)
         )
-        extra = {"oneways": oneways, "truths": truths}
         asked = question(
-            references=references, weights=(2, 2), **({tau: extra[tau]} if tau else {})
+            references=references,
+            weights=(2, 2),
+            oneways=oneways if tau == "oneways" else None,
+            truths=truths if tau == "truths" else None,
         )
         for rows, fewer in neighbours(SMALL, 3):
             before, after = Fixed(SMALL, rows, 3), Fixed(SMALL, fewer, 3)
@@ -126,7 +134,7 @@ def test_without_doubling_the_sensitivity_the_bound_would_be_broken() -> None:
     moved = []
     for rows in ([[1, 0], [1, 0]], [[1, 0]]):
         some = Fixed(SMALL, rows, 2)
-        tau = Question(**{**vars(asked), "oneways": {("a",): oneway}})
+        tau = dataclasses.replace(asked, oneways={("a",): oneway})
         moved.append(full * (some.distance(("a",), reference) - some.heterogeneity(("a",), tau)))
     assert abs(moved[0] - moved[1]) / UNIT == 2 * Fraction(2**BITS, 2)
 
@@ -142,12 +150,12 @@ def test_recounting_n_k_would_double_the_sensitivity() -> None:
 class Fixed(FlaimHolder):
     """A holder whose n_k is what it enrolled with."""
 
-    def __init__(self, domain: Domain, rows, n_records: int) -> None:
+    def __init__(self, domain: Domain, rows: npt.ArrayLike, n_records: int) -> None:
         super().__init__(domain, np.asarray(rows).reshape(-1, len(domain)))
         self._n_records = n_records
 
     @property
-    def n_records(self):
+    def n_records(self) -> int:
         return self._n_records
 
 
@@ -170,11 +178,8 @@ def test_steps_choose_different_candidates_best_first() -> None:
 
 
 def test_model_references_are_normalised() -> None:
-    class Model:
-        def marginals(self, cliques):
-            return [np.array([30.0, 10.0]) for _ in cliques]
-
-    assert model_references(Model(), [("a",)])[0].tolist() == [3 * 2**30, 2**30]
+    model = DenseModel(Domain(("a",), (2,)), np.array([30.0, 10.0]))
+    assert model_references(model, [("a",)])[0].tolist() == [3 * 2**30, 2**30]
 
 
 def test_a_holder_needs_rows_and_shows_none() -> None:

@@ -1,15 +1,18 @@
 """The plaintext oracle: exact arithmetic, ties, and the exponential mechanism's distribution."""
 
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from aim_core.arrays import Counts
 from aim_core.counts.marginals import project
+from aim_core.domain import Clique
 from aim_core.errors import MechanismError, WorkloadError
-from aim_core.mechanisms.plaintext import PlaintextOracle
+from aim_core.mechanisms.plaintext import PlaintextOracle, Sampler
 from aim_core.mechanisms.requests import Measure, Select
 from tests.support.toys import TOY, NoNoise, SeededNoise
 
@@ -17,11 +20,18 @@ COUNTS = np.arange(12, dtype=np.int64)
 ONEWAYS = (("a",), ("b",), ("c",))
 
 
-def oracle(sampler, fraction_bits: int = 20):
+def oracle(sampler: Sampler, fraction_bits: int = 20) -> PlaintextOracle:
     return PlaintextOracle(TOY, {TOY.attributes: COUNTS}, sampler, fraction_bits)
 
 
-def select(candidates, distances, *, weights=None, biases=None, epsilon=Fraction(1)):
+def select(
+    candidates: tuple[Clique, ...],
+    distances: Sequence[int],
+    *,
+    weights: tuple[int, ...] | None = None,
+    biases: tuple[int, ...] | None = None,
+    epsilon: Fraction = Fraction(1),
+) -> Select:
     """Ask with model counts that are `distances` away from the real ones."""
     model = []
     for clique, distance in zip(candidates, distances, strict=True):
@@ -40,7 +50,7 @@ def test_scripted_noise_decides_exactly_and_ties_go_to_the_lowest_index() -> Non
     assert oracle(NoNoise()).select(select(ONEWAYS, [5, 4, 4], weights=(1, 1, 2))) == 2
 
     class Push(NoNoise):
-        def gumbel(self, n: int, fraction_bits: int):
+        def gumbel(self, n: int, fraction_bits: int) -> Counts:
             return np.array([0, 0, 2**19], dtype=np.int64)
 
     # A multiplier is 2**19 here, so this noise is worth exactly one count.
@@ -55,7 +65,7 @@ def test_scores_beyond_64_bits_do_not_wrap() -> None:
 
 def test_measurements_are_exact_counts_plus_the_noise() -> None:
     class Fixed(NoNoise):
-        def gaussian(self, n: int, sigma2: Fraction):
+        def gaussian(self, n: int, sigma2: Fraction) -> Counts:
             return np.full(n, int(sigma2), dtype=np.int64)
 
     answer = oracle(Fixed()).measure(Measure(0, ONEWAYS, Fraction(7), Fraction(1)))
@@ -70,15 +80,15 @@ def test_measurements_are_exact_counts_plus_the_noise() -> None:
     assert second[0].tolist() == project(COUNTS, TOY, TOY.attributes, ("a",)).tolist()
 
 
-def selection_p_value(claimed_epsilon):
+def selection_p_value(claimed_epsilon: float) -> float:
     """Test 6,000 selections with epsilon = 1 against the exponential mechanism's formula."""
-    distances, weights, biases = np.array([3, 9, 6]), (2, 1, 3), (1, 0, 0)
-    quality = np.array(weights) * (distances - np.array(biases))
+    distances, weights, biases = (3, 9, 6), (2, 1, 3), (1, 0, 0)
+    quality = np.array(weights) * (np.array(distances) - np.array(biases))
     expected = np.exp(claimed_epsilon * quality / (2 * max(weights)))
     request = select(ONEWAYS, distances, weights=weights, biases=biases)
     answering = oracle(SeededNoise(11))
     drawn = np.bincount([answering.select(request) for _ in range(6000)], minlength=3)
-    return stats.chisquare(drawn, 6000 * expected / expected.sum()).pvalue
+    return float(stats.chisquare(drawn, 6000 * expected / expected.sum()).pvalue)
 
 
 def test_selections_follow_the_exponential_mechanism() -> None:

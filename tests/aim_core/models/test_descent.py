@@ -1,46 +1,45 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from aim_core.domain import Domain
+from aim_core.arrays import FloatArray
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, WorkloadError
 from aim_core.models.contraction import spread
 from aim_core.models.descent import Descent, MirrorDescent
 from aim_core.models.factor_network import FactorNetwork
-from aim_core.models.measurement import Measurement, estimate_total
+from aim_core.models.measurement import Measurement, Model, estimate_total
 from aim_core.models.objective import Objective
 from aim_core.models.tree_model import calibrate
+from tests.support.toys import noisy_measurements
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 3, 5, 2))
-MEASURED = [("a",), ("b",), ("f",), ("a", "b"), ("b", "c", "d"), ("c", "d", "e"), ("a", "e")]
+MEASURED: list[Clique] = [
+    ("a",),
+    ("b",),
+    ("f",),
+    ("a", "b"),
+    ("b", "c", "d"),
+    ("c", "d", "e"),
+    ("a", "e"),
+]
 MEASURED += [("b", "c"), ("a", "b")]
 
 
-def noisy_measurements(
-    domain: Domain = DOMAIN,
-    cliques=MEASURED,
-    seed: int = 0,
-    n_records: int = 1000,
-    sigmas=(1, 3, 10),
-):
-    generator = np.random.default_rng(seed)
-    joint = generator.dirichlet(np.full(domain.n_cells(domain.attributes), 0.3)) * n_records
-    joint = joint.reshape(domain.sizes)
-    measurements = []
-    for number, clique in enumerate(cliques):
-        dropped = tuple(i for i, name in enumerate(domain.attributes) if name not in clique)
-        exact, sigma = joint.sum(axis=dropped).ravel(), sigmas[number % len(sigmas)]
-        values = np.rint(exact + generator.normal(0, sigma, exact.size)).astype(np.int64)
-        measurements.append(Measurement(clique, values, float(sigma**2)))
-    return measurements
+def measured(
+    cliques: Sequence[Clique] = MEASURED, sigmas: Sequence[float] = (1, 3, 10)
+) -> list[Measurement]:
+    return noisy_measurements(DOMAIN, cliques, sigmas, n_records=1000, concentration=0.3)
 
 
-def loss_of(model, measurements):
+def loss_of(model: Model, measurements: Sequence[Measurement]) -> float:
     answers = model.marginals([m.clique for m in measurements])
     pairs = zip(answers, measurements, strict=True)
-    return sum(0.5 * ((answer - m.values) ** 2).sum() / m.variance for answer, m in pairs)
+    return sum(float(0.5 * ((answer - m.values) ** 2).sum() / m.variance) for answer, m in pairs)
 
 
 def test_total_is_weighted_by_inverse_variance() -> None:
@@ -54,12 +53,14 @@ def test_total_is_weighted_by_inverse_variance() -> None:
     assert estimate_total([]) == 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.sets(st.sampled_from("abcdef"), min_size=1, max_size=4), min_size=1, max_size=6),
     st.integers(0, 2**32),
 )
-def test_network_marginals_are_those_of_the_calibrated_tree(cliques, seed: int) -> None:
+def test_network_marginals_are_those_of_the_calibrated_tree(
+    cliques: list[set[str]], seed: int
+) -> None:
     names = sorted({DOMAIN.canonical(clique) for clique in cliques})
     generator = np.random.default_rng(seed)
     potentials = {name: generator.normal(0, 2, DOMAIN.n_cells(name)) for name in names}
@@ -79,7 +80,7 @@ def test_network_tells_when_all_mass_is_gone() -> None:
 
 
 def test_gradient_is_that_of_the_loss() -> None:
-    objective = Objective(DOMAIN, noisy_measurements())
+    objective = Objective(DOMAIN, measured())
     generator = np.random.default_rng(1)
     # On marginals that agree with each other, where nested cliques may be read off any leaf.
     model = calibrate(DOMAIN, {("a", "c"): generator.normal(size=8)}, 1000.0)
@@ -88,31 +89,31 @@ def test_gradient_is_that_of_the_loss() -> None:
     here, there = (np.concatenate(m.marginals(names)) for m in (model, other))
     gradient, scratch = np.empty_like(here), np.empty_like(here)
     loss = objective.evaluate(here, gradient)
-    assert loss - loss_constant() == pytest.approx(loss_of(model, noisy_measurements()))
+    assert loss - loss_constant() == pytest.approx(loss_of(model, measured()))
     step = 1e-4
     ahead = objective.evaluate(here + step * (there - here), scratch)
     behind = objective.evaluate(here - step * (there - here), scratch)
     assert gradient @ (there - here) == pytest.approx((ahead - behind) / (2 * step), rel=1e-6)
 
 
-def loss_constant():
+def loss_constant() -> float:
     """What combining the two measurements of (a, b) takes from the loss."""
-    first, second = (m for m in noisy_measurements() if m.clique == ("a", "b"))
+    first, second = (m for m in measured() if m.clique == ("a", "b"))
     spread_of_both = ((first.values - second.values) ** 2).sum()
-    return -0.5 * spread_of_both / (first.variance + second.variance)
+    return float(-0.5 * spread_of_both / (first.variance + second.variance))
 
 
 def test_reaches_the_constrained_least_squares_optimum() -> None:
     # With one measured clique and its margins the model is free, so the optimum is a projection
     # onto the simplex, which a general solver finds too.
-    measurements = noisy_measurements(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
+    measurements = measured(cliques=[("a", "c"), ("a",), ("c",)], sigmas=(4, 1, 2))
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
 
-    def loss(cells):
+    def loss(cells: FloatArray) -> float:
         table = cells.reshape(2, 4)
         parts = (table.ravel(), table.sum(axis=1), table.sum(axis=0))
         pairs = zip(parts, measurements, strict=True)
-        return sum(0.5 * ((part - m.values) ** 2).sum() / m.variance for part, m in pairs)
+        return sum(float(0.5 * ((part - m.values) ** 2).sum() / m.variance) for part, m in pairs)
 
     total = {"type": "eq", "fun": lambda cells: cells.sum() - model.total}
     start = np.full(8, model.total / 8)
@@ -122,7 +123,7 @@ def test_reaches_the_constrained_least_squares_optimum() -> None:
 
 
 def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum() -> None:
-    measurements = noisy_measurements()
+    measurements = measured()
     descent = Descent(DOMAIN, measurements, estimate_total(measurements), {})
     losses = [descent.loss]
     for _ in range(5000):
@@ -134,17 +135,17 @@ def test_no_step_raises_the_loss_and_a_fit_ends_close_to_the_optimum() -> None:
 
 
 def test_exact_marginals_are_recovered() -> None:
-    measurements = noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-3,))
-    exact = [m.values for m in noisy_measurements(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-9,))]
+    measurements = measured(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-3,))
+    exact = [m.values for m in measured(cliques=[("a", "b"), ("b", "c")], sigmas=(1e-9,))]
     model = MirrorDescent(3000).fit(DOMAIN, measurements, None)
     for fitted, truth in zip(model.marginals([("a", "b"), ("b", "c")]), exact, strict=True):
         np.testing.assert_allclose(fitted, truth, atol=1.0)
 
 
 def test_warm_start_keeps_the_distribution_on_a_new_structure() -> None:
-    before = noisy_measurements(cliques=MEASURED[:5])
+    before = measured(cliques=MEASURED[:5])
     model = MirrorDescent(200).fit(DOMAIN, before, None)
-    after = [*before, *noisy_measurements(cliques=[("a", "f"), ("a", "c", "e")], seed=0)]
+    after = [*before, *measured(cliques=[("a", "f"), ("a", "c", "e")])]
     total = estimate_total(after)
     cold = Descent(DOMAIN, after, total, {})
     warm = Descent(DOMAIN, after, total, model.potentials)
@@ -188,7 +189,7 @@ def test_no_measurement_gives_the_uniform_model() -> None:
 
 
 def test_two_fits_are_identical() -> None:
-    models = [MirrorDescent(150).fit(DOMAIN, noisy_measurements(), None) for _ in range(2)]
+    models = [MirrorDescent(150).fit(DOMAIN, measured(), None) for _ in range(2)]
     for clique in MEASURED:
         left, right = (model.marginals([clique])[0] for model in models)
         np.testing.assert_array_equal(left, right)
@@ -204,7 +205,7 @@ def test_two_fits_are_identical() -> None:
         (Measurement(("b", "a"), np.zeros(6), 1.0), "column order"),
     ],
 )
-def test_measurements_that_do_not_fit_are_refused(measurement, text: str) -> None:
+def test_measurements_that_do_not_fit_are_refused(measurement: Measurement, text: str) -> None:
     with pytest.raises(MechanismError, match=text):
         MirrorDescent().fit(DOMAIN, [measurement], None)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aim_core.domain import Domain
+from aim_core.domain import Clique, Domain
 from aim_core.errors import WorkloadError
 from aim_core.models.junction_tree import (
     build_tree,
@@ -27,7 +27,9 @@ cliques = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4).map(sorted).
 
 
 @given(cliques)
-def test_tree_holds_every_clique_and_has_the_running_intersection_property(measured) -> None:
+def test_tree_holds_every_clique_and_has_the_running_intersection_property(
+    measured: list[Clique],
+) -> None:
     masks = [mask_of(DOMAIN.positions(clique)) for clique in measured]
     tree = build_tree(SIZES, masks)
     for mask in [*masks, *(1 << position for position in range(len(SIZES)))]:
@@ -45,7 +47,7 @@ def test_tree_holds_every_clique_and_has_the_running_intersection_property(measu
 
 
 @given(cliques)
-def test_edges_come_parents_first(measured) -> None:
+def test_edges_come_parents_first(measured: list[Clique]) -> None:
     tree = build_tree(SIZES, [mask_of(DOMAIN.positions(clique)) for clique in measured])
     children = {edge.child for edge in tree.edges}
     reached = set(range(len(tree.cliques))) - children
@@ -64,7 +66,9 @@ def test_cells_of_known_trees() -> None:
 
 
 @given(cliques, cliques)
-def test_hypothetical_cells_are_model_cells_with_the_candidate(measured, candidates) -> None:
+def test_hypothetical_cells_are_model_cells_with_the_candidate(
+    measured: list[Clique], candidates: list[Clique]
+) -> None:
     expected = [model_cells(DOMAIN, [*measured, candidate]) for candidate in candidates]
     assert hypothetical_cells(DOMAIN, measured, candidates) == expected
 

@@ -1,20 +1,26 @@
 """Saved models."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from aim_core.domain import Domain
+from aim_core.arrays import FloatArray
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
+from aim_core.models.measurement import Model
 from aim_core.models.model_file import load_model, save_model
-from aim_core.models.tree_model import calibrate
+from aim_core.models.tree_model import TreeModel, calibrate
 
 DOMAIN = Domain(("a", "b", "c"), (2, 3, 4))
 
 
-def model():
-    potentials = {("a", "b"): np.arange(6.0), ("b", "c"): np.linspace(-2, 1, 12)}
+def model() -> TreeModel:
+    potentials: dict[Clique, FloatArray] = {
+        ("a", "b"): np.arange(6.0),
+        ("b", "c"): np.linspace(-2, 1, 12),
+    }
     return calibrate(DOMAIN, potentials, 123.5)
 
 
@@ -24,7 +30,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     again = load_model(path)
     assert again.total == 123.5
     assert again.domain == DOMAIN
-    cliques = [("a",), ("a", "c"), ("a", "b", "c")]
+    cliques: list[Clique] = [("a",), ("a", "c"), ("a", "b", "c")]
     for one, other in zip(model().marginals(cliques), again.marginals(cliques), strict=True):
         assert np.array_equal(one, other)
 
@@ -44,7 +50,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MechanismError, match="not a saved model"):
         load_model(path)
     with pytest.raises(MechanismError, match="no potentials"):
-        save_model(path, object())
+        save_model(path, cast("Model", object()))
     save_model(path, model())
     with np.load(path) as file:
         parts = {name: file[name] for name in file.files}

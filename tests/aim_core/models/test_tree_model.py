@@ -1,43 +1,51 @@
 import itertools
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aim_core.domain import Domain
+from aim_core.arrays import CodeTable, Counts, FloatArray
+from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError, TableError, WorkloadError
 from aim_core.models.contraction import Contraction, spread, sum_onto
 from aim_core.models.junction_tree import CellCounts, mask_of
 from aim_core.models.tree_model import calibrate
 
 DOMAIN = Domain(tuple("abcdef"), (2, 3, 4, 2, 3, 2))
-EVERY_CLIQUE = [c for n in range(7) for c in itertools.combinations(DOMAIN.attributes, n)]
+EVERY_CLIQUE: list[Clique] = [
+    c for n in range(7) for c in itertools.combinations(DOMAIN.attributes, n)
+]
 cliques = st.lists(st.sampled_from(EVERY_CLIQUE[1:42]), max_size=7, unique=True)
 
 
-def random_potentials(measured, seed: int, scale=2.0):
+def random_potentials(
+    measured: Iterable[Clique], seed: int, scale: float = 2.0
+) -> dict[Clique, FloatArray]:
     generator = np.random.default_rng(seed)
     return {c: generator.normal(0, scale, DOMAIN.n_cells(c)) for c in measured}
 
 
-def joint_table(potentials, total):
+def joint_table(potentials: Mapping[Clique, FloatArray], total: float) -> FloatArray:
     logs = np.zeros(DOMAIN.sizes)
     for clique, potential in potentials.items():
         table = potential.reshape(DOMAIN.shape(clique))
         logs = logs + spread(table, DOMAIN.positions(clique), tuple(range(6)))
-    joint = np.exp(logs - logs.max())
-    return joint * (total / joint.sum())
+    joint: FloatArray = np.exp(logs - logs.max())
+    joint *= total / joint.sum()
+    return joint
 
 
-def brute_marginal(joint, clique):
+def brute_marginal(joint: FloatArray, clique: Clique) -> FloatArray:
     dropped = tuple(i for i, name in enumerate(DOMAIN.attributes) if name not in clique)
-    return joint.sum(axis=dropped).ravel()
+    marginal: FloatArray = joint.sum(axis=dropped)
+    return marginal.ravel()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cliques, st.integers(0, 2**32))
-def test_every_marginal_equals_brute_force(measured, seed: int) -> None:
+def test_every_marginal_equals_brute_force(measured: list[Clique], seed: int) -> None:
     potentials = random_potentials(measured, seed)
     model = calibrate(DOMAIN, potentials, 50.0)
     joint = joint_table(potentials, 50.0)
@@ -47,9 +55,11 @@ def test_every_marginal_equals_brute_force(measured, seed: int) -> None:
         np.testing.assert_allclose(values, brute_marginal(joint, clique), rtol=1e-8, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cliques, st.permutations(EVERY_CLIQUE[7:]), st.integers(0, 2**32))
-def test_answers_depend_neither_on_order_nor_on_company(measured, queries, seed: int) -> None:
+def test_answers_depend_neither_on_order_nor_on_company(
+    measured: list[Clique], queries: list[Clique], seed: int
+) -> None:
     model = calibrate(DOMAIN, random_potentials(measured, seed), 9.0)
     together = dict(zip(queries, model.marginals(queries), strict=True))
     for clique in queries[:5]:
@@ -68,8 +78,8 @@ def test_opposed_potentials_far_beyond_the_range_of_exp() -> None:
     huge = np.repeat([0.0, 4000.0, -3000.0], 4)
     b_c = np.random.default_rng(3).normal(size=12)
     b_d = np.random.default_rng(4).normal(size=6)
-    plain = {("b", "c"): b_c, ("b", "d"): b_d}
-    shifted = {("b", "c"): b_c + huge, ("b", "d"): b_d - huge[::2]}
+    plain: dict[Clique, FloatArray] = {("b", "c"): b_c, ("b", "d"): b_d}
+    shifted: dict[Clique, FloatArray] = {("b", "c"): b_c + huge, ("b", "d"): b_d - huge[::2]}
     for clique in EVERY_CLIQUE:
         left = calibrate(DOMAIN, plain, 5.0).marginals([clique])[0]
         right = calibrate(DOMAIN, shifted, 5.0).marginals([clique])[0]
@@ -103,9 +113,9 @@ def test_unknown_attribute_is_refused() -> None:
         model.marginals([("zz",)])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(0, 2**32))
-def test_contraction_is_the_sum_of_the_product(data, seed: int) -> None:
+def test_contraction_is_the_sum_of_the_product(data: st.DataObject, seed: int) -> None:
     sizes = (2, 3, 4, 5, 2)
     names = st.lists(st.sampled_from(range(5)), unique=True, max_size=4).map(tuple)
     left, right = data.draw(names), data.draw(names)
@@ -119,13 +129,14 @@ def test_contraction_is_the_sum_of_the_product(data, seed: int) -> None:
     tables = [generator.normal(size=[sizes[a] for a in axes]) for axes in (left, right)]
     rule = Contraction(left, right, wanted, sizes)
     assert set(rule.axes) == set(wanted)
-    expected = np.einsum(tables[0], list(left), tables[1], list(right), list(rule.axes))
+    terms = ["".join("abcde"[axis] for axis in axes) for axes in (left, right, rule.axes)]
+    expected = np.einsum("{},{}->{}".format(*terms), *tables)
     np.testing.assert_allclose(rule(*tables), expected, atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.permutations(range(5)), st.sets(st.sampled_from(range(5))))
-def test_sum_onto_any_axes(axes, keep) -> None:
+def test_sum_onto_any_axes(axes: list[int], keep: set[int]) -> None:
     sizes = (2, 3, 4, 5, 20)
     table = np.random.default_rng(0).normal(size=[sizes[axis] for axis in axes])
     kept = tuple(axis for axis in axes if axis in keep)
@@ -137,9 +148,9 @@ def test_sum_onto_any_axes(axes, keep) -> None:
 ALL_ROWS = np.stack([axis.ravel() for axis in np.indices(DOMAIN.sizes)], axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cliques, st.integers(0, 2**32))
-def test_density_equals_brute_force(measured, seed: int) -> None:
+def test_density_equals_brute_force(measured: list[Clique], seed: int) -> None:
     potentials = random_potentials(measured, seed)
     density = calibrate(DOMAIN, potentials, 50.0).log_density(ALL_ROWS)
     assert np.exp(density).sum() == pytest.approx(1.0)
@@ -173,12 +184,12 @@ def test_density_of_codes_outside_the_domain_is_refused() -> None:
             model.log_density(np.array([row]))
 
 
-def counts_of(rows, clique):
+def counts_of(rows: CodeTable, clique: Clique) -> Counts:
     index = np.ravel_multi_index(rows[:, DOMAIN.positions(clique)].T, DOMAIN.shape(clique))
     return np.bincount(index, minlength=DOMAIN.n_cells(clique))
 
 
-CHAIN = [("a", "b", "c"), ("c", "d"), ("d", "e")]
+CHAIN: list[Clique] = [("a", "b", "c"), ("c", "d"), ("d", "e")]
 
 
 def test_sample_follows_the_model_up_to_rounding() -> None:

@@ -47,6 +47,6 @@ def test_a_round_is_never_empty() -> None:
 
 
 @pytest.mark.parametrize(("n", "rate"), [(0, 1), (5, 0), (5, Fraction(11, 10)), (5, -1)])
-def test_what_cannot_be_is_refused(n: int, rate) -> None:
+def test_what_cannot_be_is_refused(n: int, rate: int | Fraction) -> None:
     with pytest.raises(MechanismError):
         Participation(n, Fraction(rate), 0)

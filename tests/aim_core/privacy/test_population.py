@@ -1,5 +1,7 @@
 """Numbers of records by group of holders, estimated from noisy marginals."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from aim_core.models.measurement import Measurement
 from aim_core.privacy.population import GroupMeasurement, Population
 
 
-def released(holders, values, variance):
+def released(holders: Iterable[int], values: Sequence[int], variance: float) -> GroupMeasurement:
     measurement = Measurement(("a",), np.asarray(values), variance)
     return GroupMeasurement(measurement, frozenset(holders))
 

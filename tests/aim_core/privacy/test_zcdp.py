@@ -33,7 +33,9 @@ def reference_delta(rho: float, epsilon: float) -> float:
 
 @pytest.mark.parametrize("epsilon", ["0.01", "0.1", "1", "3", "10", "100"])
 @pytest.mark.parametrize("delta", ["1e-5", "1e-9", "1e-20"])
-def test_conversion_is_tight_and_agrees_with_the_authors_bisection(epsilon, delta) -> None:
+def test_conversion_is_tight_and_agrees_with_the_authors_bisection(
+    epsilon: str, delta: str
+) -> None:
     rho = rho_from_epsilon_delta(Fraction(epsilon), Fraction(delta))
     assert reference_delta(float(rho), float(epsilon)) == pytest.approx(float(delta), rel=1e-6)
 
@@ -41,7 +43,7 @@ def test_conversion_is_tight_and_agrees_with_the_authors_bisection(epsilon, delt
 @pytest.mark.parametrize(
     ("epsilon", "delta", "rho"), [("1", "1e-5", 0.030557), ("5", "1e-5", 0.550973)]
 )
-def test_known_values(epsilon, delta, rho) -> None:
+def test_known_values(epsilon: str, delta: str, rho: float) -> None:
     value = rho_from_epsilon_delta(Fraction(epsilon), Fraction(delta))
     assert float(value) == pytest.approx(rho, abs=1e-6)
 
@@ -72,7 +74,7 @@ def test_a_larger_delta_gives_more_rho() -> None:
         ("1", "-1e-9", "delta is -1e-9"),
     ],
 )
-def test_impossible_budgets_are_refused(epsilon, delta, part) -> None:
+def test_impossible_budgets_are_refused(epsilon: str, delta: str, part: str) -> None:
     with pytest.raises(MechanismError, match=part):
         rho_from_epsilon_delta(Fraction(epsilon), Fraction(delta))
 
@@ -88,7 +90,7 @@ def test_impossible_budgets_are_refused(epsilon, delta, part) -> None:
         ("-2E3", Fraction(-2000)),
     ],
 )
-def test_budgets_are_read_exactly(text: str, value) -> None:
+def test_budgets_are_read_exactly(text: str, value: Fraction) -> None:
     assert parse_rational(text, "epsilon") == value
 
 
@@ -101,7 +103,7 @@ def test_texts_that_are_no_numbers_are_refused(text: str) -> None:
 
 
 @given(positive, st.integers(2, 60))
-def test_roundings_bracket_the_value_closely(value, bits: int) -> None:
+def test_roundings_bracket_the_value_closely(value: Fraction, bits: int) -> None:
     down, up = round_down(value, bits), round_up(value, bits)
     assert down <= value <= up
     assert up - down <= value * Fraction(4, 2**bits)
@@ -109,13 +111,15 @@ def test_roundings_bracket_the_value_closely(value, bits: int) -> None:
 
 
 @given(positive)
-def test_square_root_is_just_below(value) -> None:
+def test_square_root_is_just_below(value: Fraction) -> None:
     root = sqrt_down(value)
     assert root**2 <= value < (root * (1 + Fraction(1, 2**36))) ** 2
 
 
 @given(positive, st.lists(positive, max_size=30))
-def test_filter_never_overspends_and_a_refusal_changes_nothing(budget, costs) -> None:
+def test_filter_never_overspends_and_a_refusal_changes_nothing(
+    budget: Fraction, costs: list[Fraction]
+) -> None:
     privacy = PrivacyFilter(budget)
     for cost in costs:
         before = privacy.spent
@@ -138,7 +142,7 @@ def test_filter_spends_to_the_last_bit() -> None:
 
 
 @pytest.mark.parametrize("cost", [Fraction(0), Fraction(-1)])
-def test_filter_refuses_costs_that_are_none(cost) -> None:
+def test_filter_refuses_costs_that_are_none(cost: Fraction) -> None:
     with pytest.raises(MechanismError):
         PrivacyFilter(Fraction(1)).charge(cost)
 

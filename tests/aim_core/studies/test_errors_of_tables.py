@@ -1,14 +1,18 @@
 """Workload errors and likelihoods: by hand, at the extremes, and refusals."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import Workload, parse_workload
-from aim_core.domain import Domain
+from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
 from aim_core.models.tree_model import calibrate
 from aim_core.studies.errors_of_tables import (
+    WorkloadErrors,
     negative_log_likelihood,
     triples_outside,
     workload_errors,
@@ -18,7 +22,11 @@ DOMAIN = Domain(("x", "y"), (2, 2))
 REAL = np.array([[0, 0], [0, 1], [1, 1], [1, 1]])
 
 
-def errors(synthetic, cliques=(("x",), ("y",), ("x", "y")), counted=(("x", "y"),)):
+def errors(
+    synthetic: npt.ArrayLike,
+    cliques: tuple[Clique, ...] = (("x",), ("y",), ("x", "y")),
+    counted: Sequence[Clique] = (("x", "y"),),
+) -> WorkloadErrors:
     real = count_marginals([REAL], DOMAIN, counted)
     return workload_errors(real, np.array(synthetic), Workload(DOMAIN, cliques))
 
@@ -55,6 +63,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_triples_outside_a_workload() -> None:
     domain = Domain(tuple("abcde"), (2,) * 5)
     outside = triples_outside(Workload(domain, (("a", "b", "c"), ("b", "c", "d", "e"), ("a", "e"))))
+    assert outside is not None
     # What a larger clique of W contains is not outside: five triples are left of ten.
     assert set(outside.cliques) == {
         ("a", "b", "d"),
@@ -71,6 +80,7 @@ def test_many_triples_outside_are_drawn_from_the_seed_and_huge_ones_left_out() -
     domain = Domain(tuple("abcdefghijkl"), (2,) * 10 + (1000, 1001))
     workload = parse_workload("random:20:1", domain)
     drawn = triples_outside(workload)
+    assert drawn is not None
     assert len(drawn.cliques) == 64
     assert not set(drawn.cliques) & set(workload.cliques)
     assert not any({"k", "l"} <= set(clique) for clique in drawn.cliques)

@@ -1,9 +1,8 @@
 """Heterogeneity: by hand, against dense marginals, at the extremes."""
 
 import itertools
-import os
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,16 +11,14 @@ from hypothesis import strategies as st
 
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import parse_workload
-from aim_core.domain import Domain
+from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError, WorkloadError
 from aim_core.studies.heterogeneity import heterogeneity
 from aim_core.studies.splits import assign
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import load_schema
+from tests.support.public_tables import public_file
 
-DATA = Path(
-    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
-)
 DOMAIN = Domain(("x", "y"), (2, 3))
 
 
@@ -46,7 +43,7 @@ def test_no_difference_and_the_largest() -> None:
     assert heterogeneity(rows, np.arange(10), wide, [("x",)]).minimum == pytest.approx(0.9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(0, 2**32))
 def test_equals_the_dense_computation(n_rows: int, n_holders: int, seed: int) -> None:
     n_holders = min(n_holders, n_rows)
@@ -79,15 +76,14 @@ def test_refusals() -> None:
         heterogeneity(codes, np.array([0, 1]), DOMAIN, [])
 
 
-@pytest.mark.skipif(not (DATA / "adult.csv").exists(), reason="the Adult table is not here")
 def test_splits_of_adult_differ_as_they_should_and_in_time() -> None:
-    schema = load_schema(DATA / "adult-domain.json")
-    codes = np.concatenate(list(encoded_chunks(DATA / "adult.csv", schema)))
+    schema = load_schema(public_file("adult-domain.json"))
+    codes = np.concatenate(list(encoded_chunks(public_file("adult.csv"), schema)))
     domain = schema.domain
     one_ways = [(name,) for name in domain.attributes]
     label = [domain.attributes[-1:]]
 
-    def spread(kind, cliques):
+    def spread(kind: str, cliques: Sequence[Clique]) -> float:
         owners = assign([codes], domain, 100, kind, 0)
         return heterogeneity(codes, owners, domain, cliques).mean
 

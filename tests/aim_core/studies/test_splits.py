@@ -1,5 +1,7 @@
 """Splits over holders: by hand at the extremes, refusals, determinism."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,21 +10,25 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from aim_core.arrays import CodeTable, FloatArray
 from aim_core.domain import Domain
 from aim_core.errors import TableError
 from aim_core.studies.heterogeneity import heterogeneity
-from aim_core.studies.splits import SplitKind, assign, parse_kind
+from aim_core.studies.splits import Owners, SplitKind, assign, parse_kind
 
 DOMAIN = Domain(("a", "b", "label"), (4, 3, 2))
+Step = Callable[[object, FloatArray], object]
 KINDS = ("iid", "cluster", "dirichlet:0.1", "dirichlet:5")
 
 
-def random_table(n_rows: int, seed: int = 0):
+def random_table(n_rows: int, seed: int = 0) -> CodeTable:
     generator = np.random.default_rng(seed)
     return np.stack([generator.integers(0, size, n_rows) for size in DOMAIN.sizes], axis=1)
 
 
-def split(codes, n_holders: int, kind, seed: int = 0, target=None):
+def split(
+    codes: CodeTable, n_holders: int, kind: str, seed: int = 0, target: str | None = None
+) -> Owners:
     return assign([codes], DOMAIN, n_holders, kind, seed, target)
 
 
@@ -40,7 +46,7 @@ def test_iid_is_what_it_always_was() -> None:
     assert owners.tolist() == np.random.default_rng(7).permutation([0, 1, 2] * 3 + [0]).tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n_rows=st.integers(1, 60),
     n_holders=st.integers(1, 20),
@@ -49,7 +55,7 @@ def test_iid_is_what_it_always_was() -> None:
     seed=st.integers(0, 2**32),
 )
 def test_every_holder_has_a_row_even_of_few_or_equal_rows(
-    n_rows: int, n_holders: int, kind, n_distinct, seed: int
+    n_rows: int, n_holders: int, kind: str, n_distinct: int, seed: int
 ) -> None:
     codes = random_table(n_distinct, seed)[np.arange(n_rows) % n_distinct]
     n_holders = min(n_holders, n_rows)
@@ -60,7 +66,7 @@ def test_every_holder_has_a_row_even_of_few_or_equal_rows(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_seed_decides_and_chunks_do_not_matter(kind) -> None:
+def test_the_seed_decides_and_chunks_do_not_matter(kind: str) -> None:
     codes = random_table(300)
     first = split(codes, 7, kind, 3)
     chunked = assign([codes[:100], codes[100:]], DOMAIN, 7, kind, 3)
@@ -70,16 +76,17 @@ def test_the_seed_decides_and_chunks_do_not_matter(kind) -> None:
 
 def test_clusters_are_computed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     # With more, sums are rounded in another order, and the split would follow the machine.
-    n_threads = []
-    for step in (MiniBatchKMeans, PCA):
-        name = "fit_predict" if step is MiniBatchKMeans else "fit_transform"
-        original = getattr(step, name)
+    n_threads: list[int] = []
 
-        def watched(self, rows, original=original):
+    def watched(original: Step) -> Step:
+        def watching(estimator: object, rows: FloatArray) -> object:
             n_threads.extend(library["num_threads"] for library in threadpool_info())
-            return original(self, rows)
+            return original(estimator, rows)
 
-        monkeypatch.setattr(step, name, watched)
+        return watching
+
+    monkeypatch.setattr(MiniBatchKMeans, "fit_predict", watched(MiniBatchKMeans.fit_predict))
+    monkeypatch.setattr(PCA, "fit_transform", watched(PCA.fit_transform))
     with threadpool_limits(limits=2):
         split(random_table(50), 5, "cluster")
     assert n_threads
@@ -145,7 +152,9 @@ def test_kinds_are_parsed() -> None:
         (3, "dirichlet:1", "income", "no attribute 'income'"),
     ],
 )
-def test_refuses_what_it_cannot_split(n_holders: int, kind, target, text: str) -> None:
+def test_refuses_what_it_cannot_split(
+    n_holders: int, kind: str, target: str | None, text: str
+) -> None:
     with pytest.raises(TableError, match=text):
         split(random_table(10), n_holders, kind, target=target)
 

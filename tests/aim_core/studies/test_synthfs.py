@@ -47,6 +47,6 @@ def test_a_smaller_skew_makes_holders_differ_more() -> None:
 
 
 @pytest.mark.parametrize(("n_holders", "skew"), [(0, 2.0), (3, -1.0), (3, np.inf), (3, np.nan)])
-def test_refusals(n_holders: int, skew) -> None:
+def test_refusals(n_holders: int, skew: float) -> None:
     with pytest.raises(TableError, match=r"holders|skew"):
         synthfs(n_holders, 0, skew)

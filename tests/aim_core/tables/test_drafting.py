@@ -1,4 +1,3 @@
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -6,17 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aim_core.errors import SchemaError
 from aim_core.tables.drafting import DraftedSchema, draft_schema
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import load_schema, schema_from_dict
-
-DATA = Path(
-    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
-)
+from tests.support.public_tables import public_file
 
 
 def drafted(tmp_path: Path, columns: dict[str, list[Any]], **options: int) -> DraftedSchema:
@@ -130,7 +126,6 @@ values = st.one_of(
 
 
 @given(values, st.integers(1, 40))
-@settings(deadline=None)
 def test_a_draft_takes_its_own_table(
     tmp_path_factory: pytest.TempPathFactory, column: list[object], bins: int
 ) -> None:
@@ -138,9 +133,7 @@ def test_a_draft_takes_its_own_table(
 
 
 def test_magic_drafts_and_encodes_whole(tmp_path: Path) -> None:
-    path = DATA / "magic.csv"
-    if not path.exists():
-        pytest.skip(f"the MAGIC table is not at {path}")
+    path = public_file("magic.csv")
     file = tmp_path / "schema.toml"
     file.write_text(draft_schema(path).to_toml())
     schema = load_schema(file)

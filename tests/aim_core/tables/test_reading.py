@@ -1,5 +1,4 @@
 import gzip
-import os
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -10,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aim_core.arrays import CodeTable
@@ -18,10 +17,8 @@ from aim_core.errors import TableError
 from aim_core.tables.cells import frame_cells
 from aim_core.tables.files.reading import encoded_chunks, read_chunks
 from aim_core.tables.schema import load_schema, schema_from_dict
+from tests.support.public_tables import public_file
 
-DATA = Path(
-    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
-)
 WEIRD = 'name,note\n"Smith, J.","said ""no"""\nŻółć,"two\nlines"\n\n NA ,\n'
 
 
@@ -52,7 +49,6 @@ cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=12), st.integers(1, 5))
-@settings(deadline=None)
 def test_csv_round_trip_in_chunks(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], n_rows: int
 ) -> None:
@@ -202,10 +198,8 @@ def test_misfits_are_totalled_over_all_chunks(tmp_path: Path) -> None:
 
 
 def test_adult_encodes_to_itself() -> None:
-    path = DATA / "adult.csv"
-    if not path.exists():
-        pytest.skip(f"the Adult table is not at {path}")
-    schema = load_schema(DATA / "adult-domain.json")
+    path = public_file("adult.csv")
+    schema = load_schema(public_file("adult-domain.json"))
     codes = np.vstack(list(encoded_chunks(path, schema)))
     np.testing.assert_array_equal(codes, pd.read_csv(path).to_numpy())
     assert len(codes) == 48_842

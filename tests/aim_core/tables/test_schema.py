@@ -1,5 +1,4 @@
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +14,8 @@ from aim_core.tables.binned_columns import ContinuousColumn, DateColumn, Integer
 from aim_core.tables.cells import Cells, frame_cells
 from aim_core.tables.columns import BooleanColumn, CategoricalColumn, CodedColumn, Column
 from aim_core.tables.schema import Schema, load_schema, save_schema, schema_from_dict
+from tests.support.public_tables import public_file
 
-DATA = Path(
-    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
-)
 DAY = 738_000
 
 
@@ -85,7 +82,7 @@ some_columns = st.one_of(
 
 
 @given(some_columns, st.integers(0, 10**6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_decoding_stays_in_the_code(column: Column, seed: int) -> None:
     schema = Schema((column,))
     generator = np.random.default_rng(seed)
@@ -97,7 +94,6 @@ def test_decoding_stays_in_the_code(column: Column, seed: int) -> None:
 
 
 @given(st.lists(some_columns, min_size=1, max_size=4), st.sampled_from(["toml", "json"]))
-@settings(deadline=None)
 def test_files_round_trip(
     tmp_path_factory: pytest.TempPathFactory, columns: list[Column], suffix: str
 ) -> None:
@@ -253,9 +249,7 @@ def test_plain_form() -> None:
 
 
 def test_adult_domain_file() -> None:
-    path = DATA / "adult-domain.json"
-    if not path.exists():
-        pytest.skip(f"the Adult domain is not at {path}")
+    path = public_file("adult-domain.json")
     assert load_schema(path).domain.sizes == tuple(json.loads(path.read_text()).values())
 
 
