@@ -9,6 +9,7 @@ from parties.compare.rows import METHODS
 from tests.support.documents import PAGES, ROOT, commands, options_of
 
 PACKAGES = ("aim_core", "mpc", "parties")
+FOLDERS = (*PACKAGES, "scripts", "tests")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)", re.DOTALL)
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
@@ -16,7 +17,7 @@ _CODE = re.compile(r"`([^`]+)`")
 _FILE = re.compile(r"\.?(?:aim_core|mpc|parties|scripts|tests|docs|deploy)/[\w/.-]*")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|npz|crt|key|lock)")
+_RESULT_FILE = re.compile(r"\w+\.(cff|csv|html|json|toml|npz|crt|key|lock)")
 _OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
 """Names in the text that are other programs', or markers of tests."""
 
@@ -50,9 +51,9 @@ def names_in(body: Iterable[ast.stmt]) -> set[str]:
 
 
 def definitions() -> set[str]:
-    """Return every dotted name (module.name, Class.name), plain name and module of the packages."""
+    """Return every dotted name (module.name, Class.name), plain name and module of the project."""
     known = set(PACKAGES)
-    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         known |= names_in(tree.body) | {path.stem, path.parent.name}
         known |= {f"{path.parent.name}.{path.stem}"}
