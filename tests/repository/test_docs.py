@@ -16,10 +16,17 @@ _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 _FILE = re.compile(r"\.?(?:aim_core|mpc|parties|scripts|tests|docs|deploy)/[\w/.-]*")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
+_NAME_IN_FILE = re.compile(r"`([\w.]+)`\s+in\s+`((?:aim_core|mpc|parties)/[\w/]+\.py)`")
+_PAGE = re.compile(r"[\w/-]+\.md\b")
+_DOTTED = re.compile(r"`([A-Za-z_]\w*\.[A-Za-z_]\w*)`")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_RESULT_FILE = re.compile(r"\w+\.(cff|csv|html|json|toml|npz|crt|key|lock)")
-_OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
-"""Names in the text that are other programs', or markers of tests."""
+_RESULT_FILE = re.compile(r"\w+\.(cff|csv|html|json|toml|npy|npz|crt|key|lock)")
+_OTHERS = {
+    *("abs", "argmax", "log1p", "transfer", "sys.argv", "date.toordinal", "venv"),
+    *("mbi", "mbi.Estimator", "mbi.Model", "mbi.estimation"),
+    *("statistical", "slow", "mechanism.epsilon"),
+}
+"""Names in the text that are other programs', markers of tests, or keys of a manifest."""
 
 
 def spans(path: Path) -> list[str]:
@@ -65,6 +72,17 @@ def definitions() -> set[str]:
     return known
 
 
+def docstrings(path: Path) -> str:
+    """Return all docstrings of a file, those of constants too."""
+    tree = ast.parse(path.read_text("utf-8"))
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    return "\n".join(
+        text.value
+        for text in texts
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    )
+
+
 def test_links_lead_somewhere() -> None:
     dead = [
         f"{page.relative_to(ROOT)}: {link}"
@@ -100,6 +118,29 @@ def test_names_exist() -> None:
         if _NAME.fullmatch(span) and not _RESULT_FILE.fullmatch(span) and span not in known
     ]
     assert unknown == []
+
+
+def test_names_are_in_the_files_that_pages_say() -> None:
+    wrong = [
+        f"{page.relative_to(ROOT)}: {name} in {path}"
+        for page in PAGES
+        for name, path in _NAME_IN_FILE.findall(page.read_text("utf-8"))
+        if name.rpartition(".")[2] not in (ROOT / path).read_text("utf-8")
+    ]
+    assert wrong == []
+
+
+def test_pages_and_names_that_docstrings_mention_exist() -> None:
+    known = definitions() | _OTHERS
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES}
+    wrong = {}
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        text = docstrings(path)
+        named = set(_PAGE.findall(text)) - pages
+        named |= {name for name in _DOTTED.findall(text) if name.removesuffix(".py") not in known}
+        if named := {name for name in named if not _RESULT_FILE.fullmatch(name)}:
+            wrong[path.relative_to(ROOT).as_posix()] = sorted(named)
+    assert wrong == {}
 
 
 def test_options_exist() -> None:
