@@ -1,6 +1,7 @@
 """The documentation names files, functions, commands and options that exist."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,7 +58,8 @@ def names_in(body: Iterable[ast.stmt]) -> set[str]:
     return names
 
 
-def definitions() -> set[str]:
+@functools.cache
+def definitions() -> frozenset[str]:
     """Return every dotted name (module.name, Class.name), plain name and module of the project."""
     known = set(PACKAGES)
     for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
@@ -69,7 +71,7 @@ def definitions() -> set[str]:
             if isinstance(node, ast.ClassDef):
                 known |= {f"{node.name}.{name}" for name in names_in(node.body)}
                 known |= names_in(node.body)
-    return known
+    return frozenset(known)
 
 
 def docstrings(path: Path) -> str:
