@@ -1,6 +1,7 @@
 # What people do here. Each target makes the environment that it needs in .venv.
 SHELL := bash
-.PHONY: demo test test-long check docs bench lock
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: demo test test-long check docs lock
 
 demo:        ## a run on a made-up table
 	bash scripts/demo
@@ -16,10 +17,6 @@ check:       ## what CI runs: tests, types, style, documents
 
 docs:        ## the documentation as pages in site/
 	LOCK=requirements-test.lock; source scripts/environment; mkdocs build --strict
-
-bench:       ## the benchmarks of the secure engine, as ratios
-	LOCK=requirements-test.lock; source scripts/environment; \
-	python scripts/bench_distance.py; python scripts/bench_noise.py
 
 lock:        ## both locks anew; needs uv
 	bash scripts/lock

@@ -12,7 +12,7 @@ from mpc.arrays import Array, Integers
 
 
 def multiply(x: Array, y: Array, bits: int) -> Array:
-    """Twin of `sharing.multiply`: product modulo 2^bits, AND for bits = 0."""
+    """Twin of `replicated.multiply`: product modulo 2^bits, AND for bits = 0."""
     if bits == 0:
         return x & y
     product = x.astype(object) * y.astype(object)

@@ -14,7 +14,7 @@ def systematic_round(values: FloatArray, u: float) -> Counts:
     `values` is `(n_cells,) float64`, all >= 0; `u` is in [0, 1), from the public seed. The result
     is `(n_cells,) int64`, all >= 0; its sum differs from the sum of `values` by less than 1 and
     each Y_i is the floor or the ceiling of its cell (up to rounding of C). If u is uniform,
-    E Y_i = values_i, so for integer x also E|x - Y_i| = |x - values_i|: see mechanism.md.
+    E Y_i = values_i, so for integer x also E|x - Y_i| = |x - values_i|.
 
     Raises MechanismError for u outside [0, 1) and for cells that are negative or not finite.
     """

@@ -34,7 +34,7 @@ def to_proportions(values: FloatArray) -> Proportions:
 
 
 class Variant(StrEnum):
-    """The methods of mechanism.md, section 3, by the names that users give them."""
+    """The methods of docs/federated.md, by the names that users give them."""
 
     NAIVE = "flaim"
     ORACLE = "augflaim-oracle"
@@ -90,7 +90,7 @@ class FlaimSettings:
 class VariantPlan:
     """What one record pays for in each round of a variant at most, whatever is chosen.
 
-    Round 0 measures the one-way marginals, `rounds` rounds follow (mechanism.md, section 3).
+    Round 0 measures the one-way marginals, `rounds` rounds follow (docs/federated.md).
     """
 
     def __init__(self, settings: FlaimSettings, n_oneways: int) -> None:

@@ -44,7 +44,7 @@ class Participation:
         return chosen or frozenset({draws.index(min(draws))})
 
     def present(self, round_number: int) -> frozenset[int]:
-        """Return everybody sampled up to a round: who has joined stays (mechanism.md, DistAIM)."""
+        """Return everybody sampled up to a round: who has joined stays."""
         joined: frozenset[int] = frozenset()
         for earlier in range(round_number + 1):
             joined |= self.sampled(earlier)

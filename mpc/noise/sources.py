@@ -59,11 +59,11 @@ class SystemSampler:
     """Samples from the operating system's CSPRNG; the only sampler outside of tests."""
 
     def gaussian(self, n: int, sigma2: Fraction) -> Integers:
-        """See `sampling.sample_gaussian`."""
+        """See `in_the_clear.sample_gaussian`."""
         return sample_gaussian(n, sigma2)
 
     def gumbel(self, n: int, fraction_bits: int) -> Integers:
-        """See `sampling.sample_gumbel`."""
+        """See `in_the_clear.sample_gumbel`."""
         return sample_gumbel(n, fraction_bits)
 
 
@@ -177,7 +177,7 @@ class DealerNoise:
         return (self._access.threshold + 1) * GUMBEL_RANGE << fraction_bits
 
     async def gaussian(self, channel: Channel, algebra: Algebra, n: int, sigma2: Fraction) -> Share:
-        """See `NoiseSource`; raises MpcError below `costs.sigma2_min`."""
+        """See `NoiseSource`; raises MpcError below `NoiseCosts.sigma2_min`."""
         own = self._sampler.gaussian(n, self._dealer_sigma2(sigma2)).astype(algebra.dtype)
         return await reshare(channel, algebra, (n,), own, range(self._access.n_parties))
 

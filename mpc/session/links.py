@@ -1,7 +1,7 @@
 """Links to the peers: frames by tag, failure of one peer fails every wait, bytes are counted.
 
-`Network` and `PeerLink` know nothing of sockets; `transport.py` connects them over TLS and
-the conformance tests connect them in memory.
+`Network` and `PeerLink` know nothing of sockets; `mpc.session.tls` connects them over TLS, and
+`mpc.session.in_memory` within one process.
 """
 
 import asyncio

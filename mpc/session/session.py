@@ -179,7 +179,7 @@ async def open_session(
     that sends nothing (not even a heartbeat) for so long has failed. `receive_seconds`: deadline of
     every single receive.
 
-    Raises PeerTimeout, PeerLost, ProtocolViolation: see `transport.connect`.
+    Raises PeerTimeout, PeerLost, ProtocolViolation: see `tls.connect`.
     """
     access = AccessStructure(len(endpoints), threshold)
     network = await connect(

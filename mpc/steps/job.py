@@ -116,7 +116,7 @@ class MarginalAnswers(Protocol):
 
 
 class Job(MarginalAnswers, Protocol):
-    """What an engine does at one compute party; `SecureJob` and `shamir.ShamirJob` do it."""
+    """What an engine does at one compute party; `SecureJob` and `ShamirJob` do it."""
 
     async def load(self, cells: Share, sizes: Sequence[int]) -> None:
         """Take the shared cells of all candidates; they replace earlier ones."""

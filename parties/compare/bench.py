@@ -65,7 +65,7 @@ _PUBLIC_SEED = 0
 
 @dataclass(frozen=True)
 class Communication:
-    """Bytes that a run sent; see `compare_rows.Row`."""
+    """Bytes that a run sent; see `rows.Row`."""
 
     source: Source
     bytes_up: float = 0

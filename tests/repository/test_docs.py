@@ -1,6 +1,7 @@
 """The documentation names files, functions, commands and options that exist."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,16 +10,24 @@ from parties.compare.rows import METHODS
 from tests.support.documents import PAGES, ROOT, commands, options_of
 
 PACKAGES = ("aim_core", "mpc", "parties")
+FOLDERS = (*PACKAGES, "scripts", "tests")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)", re.DOTALL)
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 _FILE = re.compile(r"\.?(?:aim_core|mpc|parties|scripts|tests|docs|deploy)/[\w/.-]*")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?")
+_NAME_IN_FILE = re.compile(r"`([\w.]+)`\s+in\s+`((?:aim_core|mpc|parties)/[\w/]+\.py)`")
+_PAGE = re.compile(r"[\w/-]+\.md\b")
+_DOTTED = re.compile(r"`([A-Za-z_]\w*\.[A-Za-z_]\w*)`")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_RESULT_FILE = re.compile(r"\w+\.(csv|html|json|toml|npz|crt|key|lock)")
-_OTHERS = {"abs", "argmax", "log1p", "transfer", "sys.argv", "mbi", "venv", "statistical", "slow"}
-"""Names in the text that are other programs', or markers of tests."""
+_RESULT_FILE = re.compile(r"\w+\.(cff|csv|html|json|toml|npy|npz|crt|key|lock)")
+_OTHERS = {
+    *("abs", "argmax", "log1p", "transfer", "sys.argv", "date.toordinal", "venv"),
+    *("mbi", "mbi.Estimator", "mbi.Model", "mbi.estimation"),
+    *("statistical", "slow", "mechanism.epsilon"),
+}
+"""Names in the text that are other programs', markers of tests, or keys of a manifest."""
 
 
 def spans(path: Path) -> list[str]:
@@ -49,10 +58,11 @@ def names_in(body: Iterable[ast.stmt]) -> set[str]:
     return names
 
 
-def definitions() -> set[str]:
-    """Return every dotted name (module.name, Class.name), plain name and module of the packages."""
+@functools.cache
+def definitions() -> frozenset[str]:
+    """Return every dotted name (module.name, Class.name), plain name and module of the project."""
     known = set(PACKAGES)
-    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         known |= names_in(tree.body) | {path.stem, path.parent.name}
         known |= {f"{path.parent.name}.{path.stem}"}
@@ -61,7 +71,18 @@ def definitions() -> set[str]:
             if isinstance(node, ast.ClassDef):
                 known |= {f"{node.name}.{name}" for name in names_in(node.body)}
                 known |= names_in(node.body)
-    return known
+    return frozenset(known)
+
+
+def docstrings(path: Path) -> str:
+    """Return all docstrings of a file, those of constants too."""
+    tree = ast.parse(path.read_text("utf-8"))
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    return "\n".join(
+        text.value
+        for text in texts
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    )
 
 
 def test_links_lead_somewhere() -> None:
@@ -99,6 +120,29 @@ def test_names_exist() -> None:
         if _NAME.fullmatch(span) and not _RESULT_FILE.fullmatch(span) and span not in known
     ]
     assert unknown == []
+
+
+def test_names_are_in_the_files_that_pages_say() -> None:
+    wrong = [
+        f"{page.relative_to(ROOT)}: {name} in {path}"
+        for page in PAGES
+        for name, path in _NAME_IN_FILE.findall(page.read_text("utf-8"))
+        if name.rpartition(".")[2] not in (ROOT / path).read_text("utf-8")
+    ]
+    assert wrong == []
+
+
+def test_pages_and_names_that_docstrings_mention_exist() -> None:
+    known = definitions() | _OTHERS
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES}
+    wrong = {}
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        text = docstrings(path)
+        named = set(_PAGE.findall(text)) - pages
+        named |= {name for name in _DOTTED.findall(text) if name.removesuffix(".py") not in known}
+        if named := {name for name in named if not _RESULT_FILE.fullmatch(name)}:
+            wrong[path.relative_to(ROOT).as_posix()] = sorted(named)
+    assert wrong == {}
 
 
 def test_options_exist() -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import click
 import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 from parties.cli.app import app
 
@@ -14,13 +14,14 @@ PAGES = [
 ]
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, TyperCommand]:
     """Return the commands of `distaim` by name."""
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    return group.commands
+    assert isinstance(group, TyperGroup)
+    made = group.commands.items()
+    return {name: command for name, command in made if isinstance(command, TyperCommand)}
 
 
-def options_of(command: click.Command) -> set[str]:
+def options_of(command: TyperCommand) -> set[str]:
     """Return how the options of a command are written."""
     return {option for parameter in command.params for option in parameter.opts}
