@@ -5,7 +5,7 @@ import pytest
 
 from mpc import reference
 from parties.local.bench_sessions import run_local_parties
-from tests.support.shamir_program import SIZES, ScriptedSampler, job_program, tables
+from tests.support.programs.scripted_noise import SIZES, ScriptedSampler, job_program, tables
 
 
 def expected(n_parties: int, threshold: int):

@@ -15,7 +15,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
 from parties.local.bench_sessions import run_local_parties
-from tests.support.joint_program import SIGMA2, WINNER, cells, joint_program
+from tests.support.programs.joint_noise import SIGMA2, WINNER, cells, joint_program
 from tests.support.sessions import deal
 
 STRUCTURES = [(3, 1), (4, 1), (5, 2)]

@@ -14,7 +14,7 @@ from mpc.errors import MpcError, ProtocolViolation
 from mpc.mpyc_engine.runtime import StrictCodec
 from parties.errors import JobFailed
 from parties.local.bench_sessions import run_local_parties
-from tests.support.mpyc_programs import (
+from tests.support.programs.mpyc_shield import (
     Payload,
     malicious_program,
     no_pickle_program,

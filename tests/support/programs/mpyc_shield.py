@@ -8,7 +8,7 @@ import numpy as np
 
 from mpc.mpyc_engine.runtime import ShamirRuntime, StrictCodec, mpyc, start_runtime
 from mpc.session.session import Session
-from tests.support.shamir_program import job_program
+from tests.support.programs.scripted_noise import job_program
 
 OBSERVER = 0
 
