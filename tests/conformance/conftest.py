@@ -2,11 +2,11 @@
 
 import pytest
 
-from mpc.session.access import AccessStructure
-from tests.support.steps import STRUCTURES
+from tests.support.sessions import STRUCTURES
 
 
 @pytest.fixture(params=STRUCTURES, ids=lambda mt: f"m{mt[0]}t{mt[1]}")
-def access(request: pytest.FixtureRequest) -> AccessStructure:
-    """Return each of the access structures in turn."""
-    return AccessStructure(*request.param)
+def mt(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """Return each number of parties and threshold in turn."""
+    n_parties, threshold = request.param
+    return n_parties, threshold

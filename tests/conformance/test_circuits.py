@@ -18,8 +18,8 @@ from mpc.shares.circuits import (
 from mpc.shares.conversion import Adder
 from mpc.shares.planes import pad_values, plane_to_values, to_planes
 from mpc.shares.replicated import packed_bits
-from tests.support.sessions import deal, reveal
-from tests.support.steps import EXAMPLES, STRUCTURES, run_step, words
+from tests.support.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.steps import EXAMPLES, words
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)
@@ -34,12 +34,13 @@ def test_less_than_public(
     y = np.random.default_rng(seed).permutation(x) ^ np.uint16(seed % 2)
     xs = deal(access, packed_bits(np.uint16), to_planes(x, n_planes), seed)
     y_planes = to_planes(y, n_planes)
-    shares = run_step(access, lambda ch, pid: less_than_public(ch, xs[pid], y_planes))
+    shares = run_step(mt, lambda ch: less_than_public(ch, xs[ch.pid], y_planes))
     assert np.array_equal(plane_to_values(reveal(shares), np.uint8), reference.less_than(x, y))
 
 
 @pytest.mark.parametrize("n_planes", [1, 2, 31, 62])
-def test_less_than(access: AccessStructure, n_planes: int) -> None:
+def test_less_than(mt: tuple[int, int], n_planes: int) -> None:
+    access = AccessStructure(*mt)
     generator = np.random.default_rng(n_planes)
     x = generator.integers(0, 1 << n_planes, 128, dtype=np.uint64)
     y = generator.integers(0, 1 << n_planes, 128, dtype=np.uint64)
@@ -48,13 +49,14 @@ def test_less_than(access: AccessStructure, n_planes: int) -> None:
     algebra = packed_bits(np.uint64)
     xs = deal(access, algebra, to_planes(x, n_planes), 1)
     ys = deal(access, algebra, to_planes(y, n_planes), 2)
-    shares = run_step(access, lambda ch, pid: less_than(ch, xs[pid], ys[pid]))
+    shares = run_step(mt, lambda ch: less_than(ch, xs[ch.pid], ys[ch.pid]))
     assert np.array_equal(plane_to_values(reveal(shares), np.uint8), reference.less_than(x, y))
 
 
 @pytest.mark.parametrize("adder", [ripple_add, prefix_add])
 @pytest.mark.parametrize("n_planes", [1, 2, 3, 9, 16, 47, 64])
-def test_adders(access: AccessStructure, adder: Adder, n_planes: int) -> None:
+def test_adders(mt: tuple[int, int], adder: Adder, n_planes: int) -> None:
+    access = AccessStructure(*mt)
     generator = np.random.default_rng(n_planes)
     high = (1 << n_planes) - 1
     x, y = generator.integers(0, high, (2, 128), dtype=np.uint64, endpoint=True)
@@ -62,22 +64,24 @@ def test_adders(access: AccessStructure, adder: Adder, n_planes: int) -> None:
     algebra = packed_bits(np.uint64)
     xs = deal(access, algebra, to_planes(x, n_planes), 1)
     ys = deal(access, algebra, to_planes(y, n_planes), 2)
-    shares = run_step(access, lambda ch, pid: adder(ch, xs[pid], ys[pid]))
+    shares = run_step(mt, lambda ch: adder(ch, xs[ch.pid], ys[ch.pid]))
     assert np.array_equal(reveal(shares), to_planes(reference.add(x, y, n_planes), n_planes))
 
 
 @pytest.mark.parametrize("n_addends", [1, 2, 3, 7, 20])
-def test_add_many(access: AccessStructure, n_addends: int) -> None:
+def test_add_many(mt: tuple[int, int], n_addends: int) -> None:
+    access = AccessStructure(*mt)
     x = np.random.default_rng(n_addends).integers(0, 1 << 16, (n_addends, 64), dtype=np.uint32)
     algebra = packed_bits(np.uint32)
     addends = [deal(access, algebra, to_planes(row, 21), k) for k, row in enumerate(x)]
-    shares = run_step(access, lambda ch, pid: add_many(ch, [share[pid] for share in addends]))
+    shares = run_step(mt, lambda ch: add_many(ch, [share[ch.pid] for share in addends]))
     assert np.array_equal(reveal(shares), to_planes(x.sum(axis=0, dtype=np.uint32), 21))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
-def test_all_of(access: AccessStructure, n: int) -> None:
+def test_all_of(mt: tuple[int, int], n: int) -> None:
+    access = AccessStructure(*mt)
     bits = np.random.default_rng(n).integers(0, 2**63, (n, 3), dtype=np.uint64) | np.uint64(0xFF)
     xs = deal(access, packed_bits(np.uint64), bits)
-    shares = run_step(access, lambda ch, pid: all_of(ch, xs[pid]))
+    shares = run_step(mt, lambda ch: all_of(ch, xs[ch.pid]))
     assert np.array_equal(reveal(shares), np.bitwise_and.reduce(bits, axis=0))

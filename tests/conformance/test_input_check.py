@@ -9,8 +9,7 @@ from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import ring
 from mpc.steps.input_check import inputs_are_valid
-from tests.support.sessions import deal
-from tests.support.steps import STRUCTURES, run_step
+from tests.support.sessions import STRUCTURES, deal, run_step
 
 RING_BITS, COUNT_BITS, N_MAX = 12, 10, 1000
 SIZES = [1, 5, 64, 700]
@@ -23,12 +22,17 @@ def verdicts(
     cells_shares = deal(access, ring(RING_BITS), cells % modulus)
     difference_shares = deal(access, ring(RING_BITS), np.asarray(differences) % modulus, seed=7)
 
-    async def step(channel: Channel, pid: int) -> bool:
+    async def step(channel: Channel) -> bool:
         return await inputs_are_valid(
-            channel, cells_shares[pid], SIZES, difference_shares[pid], n_max, COUNT_BITS
+            channel,
+            cells_shares[channel.pid],
+            SIZES,
+            difference_shares[channel.pid],
+            n_max,
+            COUNT_BITS,
         )
 
-    return set(run_step(access, step))
+    return set(run_step(mt, step))
 
 
 def table(total: int = N_MAX) -> Integers:

@@ -25,8 +25,7 @@ from tests.support.programs.joint_noise import (
     cells,
     joint_program,
 )
-from tests.support.sessions import deal
-from tests.support.steps import STRUCTURES
+from tests.support.sessions import STRUCTURES, deal
 
 ONE = 1 << FRACTION_BITS
 

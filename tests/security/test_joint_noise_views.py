@@ -13,10 +13,10 @@ from mpc.noise.gaussian import sample_gaussian_shares
 from mpc.noise.gumbel import sample_gumbel_shares
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.steps import PartyStep
 from tests.support.views import (
     ERROR_RATE,
     N_HEAVY,
+    PartyStep,
     Setting,
     View,
     coalitions,
@@ -27,9 +27,9 @@ from tests.support.views import (
     without_masks,
 )
 
-SAMPLERS: dict[str, PartyStep[Share]] = {
-    "gaussian": lambda ch, pid: sample_gaussian_shares(ch, ring(20), 64, Fraction(100)),
-    "gumbel": lambda ch, pid: sample_gumbel_shares(ch, ring(64), 64, 24),
+SAMPLERS: dict[str, PartyStep] = {
+    "gaussian": lambda ch: sample_gaussian_shares(ch, ring(20), 64, Fraction(100)),
+    "gumbel": lambda ch: sample_gumbel_shares(ch, ring(64), 64, 24),
 }
 
 

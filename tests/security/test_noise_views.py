@@ -57,13 +57,13 @@ class Observation:
 def observe(setting: Setting, kind: Kind, n_runs: int) -> Observation:
     shares: list[list[Share]] = [[] for _ in range(setting.access.n_parties)]
 
-    async def step(channel: Channel, pid: int) -> None:
+    async def step(channel: Channel) -> None:
         noise = JointNoise()
         if kind == "gaussian":
             share = await noise.gaussian(channel, RING, LANES, SIGMA2)
         else:
             share = await noise.gumbel(channel, RING, LANES, 24)
-        shares[pid].append(share)
+        shares[channel.pid].append(share)
 
     views = collect_views(setting, step, n_runs)
     values = np.stack([reveal(run) for run in zip(*shares, strict=True)])

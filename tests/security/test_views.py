@@ -32,10 +32,10 @@ from mpc.shares.replicated import (
 )
 from mpc.steps.distance import bit_products, l1_distances, prepare_cells
 from mpc.steps.selection import select, tournament
-from tests.support.steps import PartyStep
 from tests.support.views import (
     ERROR_RATE,
     N_HEAVY,
+    PartyStep,
     Setting,
     coalitions,
     collect_views,
@@ -47,7 +47,7 @@ from tests.support.views import (
 N_LIGHT = 60
 
 Cells = npt.NDArray[np.uint32]
-MakeStep = Callable[[Setting, Cells], PartyStep[object]]
+MakeStep = Callable[[Setting, Cells], PartyStep]
 """Deals a secret to the parties and returns the step that they run on it."""
 
 SMALL = ring(19)
@@ -58,85 +58,85 @@ SECRETS = (  # two inputs of 64 cells
 MODEL = np.random.default_rng(6).multinomial(60_000, np.full(64, 1 / 64)).astype(np.uint32)
 
 
-def multiply_in_the_ring(setting: Setting, secret: Cells) -> PartyStep[object]:
+def multiply_in_the_ring(setting: Setting, secret: Cells) -> PartyStep:
     x = setting.deal(SMALL, secret[:16], 1)
     y = setting.deal(SMALL, secret[16:32] + 1, 2)
-    return lambda ch, pid: multiply(ch, x[pid], y[pid])
+    return lambda ch: multiply(ch, x[ch.pid], y[ch.pid])
 
 
-def multiply_bits(setting: Setting, secret: Cells) -> PartyStep[object]:
+def multiply_bits(setting: Setting, secret: Cells) -> PartyStep:
     algebra = packed_bits(np.uint32)
     x = setting.deal(algebra, secret[:16], 1)
     y = setting.deal(algebra, ~secret[16:32], 2)
-    return lambda ch, pid: multiply(ch, x[pid], y[pid])
+    return lambda ch: multiply(ch, x[ch.pid], y[ch.pid])
 
 
-def share_an_honest_input(setting: Setting, secret: Cells) -> PartyStep[object]:
+def share_an_honest_input(setting: Setting, secret: Cells) -> PartyStep:
     owner = setting.honest[0]
-    return lambda ch, pid: share_input(
-        ch, SMALL, (16,), owner, secret[:16].copy() if pid == owner else None
+    return lambda ch: share_input(
+        ch, SMALL, (16,), owner, secret[:16].copy() if ch.pid == owner else None
     )
 
 
-def reshare_everybodys(setting: Setting, secret: Cells) -> PartyStep[object]:
+def reshare_everybodys(setting: Setting, secret: Cells) -> PartyStep:
     def summand(pid: int) -> Array:
         return np.arange(16, dtype=np.uint32) + (secret[:16] if pid in setting.honest else 0)
 
     everyone = range(setting.access.n_parties)
-    return lambda ch, pid: reshare(ch, SMALL, (16,), summand(pid).astype(np.uint32), everyone)
+    return lambda ch: reshare(ch, SMALL, (16,), summand(ch.pid).astype(np.uint32), everyone)
 
 
-def compare_with_public(setting: Setting, secret: Cells) -> PartyStep[object]:
+def compare_with_public(setting: Setting, secret: Cells) -> PartyStep:
     planes = to_planes(secret.astype(np.uint16), 10)
     x = setting.deal(packed_bits(np.uint16), planes, 3)
     y = to_planes(MODEL.astype(np.uint16), 10)
-    return lambda ch, pid: less_than_public(ch, x[pid], y)
+    return lambda ch: less_than_public(ch, x[ch.pid], y)
 
 
 def bits_of_ring_elements(adder: Adder) -> MakeStep:
-    def make(setting: Setting, secret: Cells) -> PartyStep[object]:
+    def make(setting: Setting, secret: Cells) -> PartyStep:
         x = setting.deal(SMALL, secret, 4)
-        return lambda ch, pid: ring_to_bits(ch, x[pid], 12, adder, 1)
+        return lambda ch: ring_to_bits(ch, x[ch.pid], 12, adder, 1)
 
     return make
 
 
-def ring_elements_of_bits(setting: Setting, secret: Cells) -> PartyStep[object]:
+def ring_elements_of_bits(setting: Setting, secret: Cells) -> PartyStep:
     planes = to_planes(secret.astype(np.uint16), 1)
     bits = setting.deal(packed_bits(np.uint16), planes, 5)
-    return lambda ch, pid: bits_to_ring(ch, bits[pid], SMALL)
+    return lambda ch: bits_to_ring(ch, bits[ch.pid], SMALL)
 
 
-def weighted_sum_of_bits(setting: Setting, secret: Cells) -> PartyStep[object]:
+def weighted_sum_of_bits(setting: Setting, secret: Cells) -> PartyStep:
     planes = to_planes(secret.astype(np.uint16), 3)
     bits = setting.deal(packed_bits(np.uint16), planes, 5)
     weights = np.array([1, 2, 4], np.uint32)
-    return lambda ch, pid: weighted_bit_sum(ch, bits[pid], weights, SMALL, 2)
+    return lambda ch: weighted_bit_sum(ch, bits[ch.pid], weights, SMALL, 2)
 
 
 def products_with_bits(rotation: int) -> MakeStep:
-    def make(setting: Setting, secret: Cells) -> PartyStep[object]:
+    def make(setting: Setting, secret: Cells) -> PartyStep:
         d = setting.deal(SMALL, secret, 6)
         s = setting.deal(packed_bits(np.uint16), to_planes(secret.astype(np.uint16), 1), 7)
-        return lambda ch, pid: bit_products(ch, d[pid], s[pid][0], rotation)
+        return lambda ch: bit_products(ch, d[ch.pid], s[ch.pid][0], rotation)
 
     return make
 
 
-def distances(setting: Setting, secret: Cells) -> PartyStep[object]:
+def distances(setting: Setting, secret: Cells) -> PartyStep:
     cells = setting.deal(SMALL, secret, 8)
 
-    async def step(channel: Channel, pid: int) -> None:
-        prepared = await prepare_cells(channel, cells[pid], [40, 24], 16)
+    async def step(channel: Channel) -> None:
+        prepared = await prepare_cells(channel, cells[channel.pid], [40, 24], 16)
         await l1_distances(channel, prepared, [0, 1], [MODEL[:40], MODEL[40:]])
 
     return step
 
 
-def play(setting: Setting, secret: Cells) -> PartyStep[object]:
+def play(setting: Setting, secret: Cells) -> PartyStep:
     values = pad_values(secret[:14].astype(np.uint16) + 1, 64)
     planes = setting.deal(packed_bits(np.uint16), to_planes(values, 12), 9)
-    return lambda ch, pid: tournament(ch, planes[pid], 14)
+    return lambda ch: tournament(ch, planes[ch.pid], 14)
 
 
 class Dealer:
@@ -158,14 +158,14 @@ def dealt(setting: Setting, pid: int, honest_values: Array) -> DealerNoise:
     return DealerNoise(setting.access, 24, Dealer(values.astype(np.int64)))
 
 
-def deal_gaussians(setting: Setting, secret: Cells) -> PartyStep[object]:
+def deal_gaussians(setting: Setting, secret: Cells) -> PartyStep:
     noise = [dealt(setting, p, secret[:12]) for p in range(setting.access.n_parties)]
-    return lambda ch, pid: noise[pid].gaussian(ch, SMALL, 12, Fraction(100))
+    return lambda ch: noise[ch.pid].gaussian(ch, SMALL, 12, Fraction(100))
 
 
-def deal_gumbels(setting: Setting, secret: Cells) -> PartyStep[object]:
+def deal_gumbels(setting: Setting, secret: Cells) -> PartyStep:
     noise = [dealt(setting, p, secret[:12]) for p in range(setting.access.n_parties)]
-    return lambda ch, pid: noise[pid].gumbel(ch, ring(60), 12, 24)
+    return lambda ch: noise[ch.pid].gumbel(ch, ring(60), 12, 24)
 
 
 class DealtBank:
@@ -178,30 +178,32 @@ class DealtBank:
         return await self._noise.gumbel(self._channel, algebra, n, 24)
 
 
-def select_the_same_index(setting: Setting, secret: Cells) -> PartyStep[object]:
+def select_the_same_index(setting: Setting, secret: Cells) -> PartyStep:
     """Different distances and different honest noise; candidate 2 wins with either."""
     secret_distances = np.array([5, 7, 90_000, 1, 20]) + (secret[:5] % 7)
     noise = [dealt(setting, p, secret[:5]) for p in range(setting.access.n_parties)]
     shares = setting.deal(SMALL, secret_distances, 10)
 
-    async def step(channel: Channel, pid: int) -> None:
-        bank = cast("NoiseBank", DealtBank(noise[pid], channel))
-        bound = noise[pid].gumbel_bound(24)
-        index = await select(channel, shares[pid], 18, [2**20] * 5, [3, 1, 0, 4, 2], bank, bound)
+    async def step(channel: Channel) -> None:
+        bank = cast("NoiseBank", DealtBank(noise[channel.pid], channel))
+        bound = noise[channel.pid].gumbel_bound(24)
+        index = await select(
+            channel, shares[channel.pid], 18, [2**20] * 5, [3, 1, 0, 4, 2], bank, bound
+        )
         assert index == 2
 
     return step
 
 
-def measure_the_same_values(setting: Setting, secret: Cells) -> PartyStep[object]:
+def measure_the_same_values(setting: Setting, secret: Cells) -> PartyStep:
     """Cells and honest noise differ, their sum, which is opened, does not."""
     opened = np.arange(12) * 100
     noise = [dealt(setting, p, opened - secret[:12]) for p in range(setting.access.n_parties)]
     cells = setting.deal(SMALL, secret[:12], 11)
 
-    async def step(channel: Channel, pid: int) -> None:
-        z = await noise[pid].gaussian(channel, SMALL, 12, Fraction(100))
-        await open_share(channel, cells[pid] + z)
+    async def step(channel: Channel) -> None:
+        z = await noise[channel.pid].gaussian(channel, SMALL, 12, Fraction(100))
+        await open_share(channel, cells[channel.pid] + z)
 
     return step
 
@@ -318,10 +320,10 @@ def test_masks_that_the_receiver_knows_are_detected(monkeypatch: pytest.MonkeyPa
 def test_sizes_that_depend_on_the_secret_are_seen() -> None:
     setting = coalitions(3, 1)[1]
 
-    def send(n_bytes: int) -> PartyStep[None]:
-        async def step(channel: Channel, pid: int) -> None:
-            outgoing = {1: bytes(n_bytes)} if pid == 0 else {}
-            await channel.exchange(outgoing, [0] if pid == 1 else [])
+    def send(n_bytes: int) -> PartyStep:
+        async def step(channel: Channel) -> None:
+            outgoing = {1: bytes(n_bytes)} if channel.pid == 0 else {}
+            await channel.exchange(outgoing, [0] if channel.pid == 1 else [])
 
         return step
 

@@ -1,16 +1,31 @@
-"""Shares dealt to all parties at once, and put together again."""
+"""Shares dealt to all parties at once, one step run by all of them, and what comes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
+from mpc.arrays import Array
 from mpc.session.access import AccessStructure
+from mpc.session.channel import Channel, Step
+from mpc.session.in_memory import Result, run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, reduce_ring
 
+STRUCTURES = [(3, 1), (4, 1), (5, 2)]
+"""Numbers of parties and thresholds (m, t) that tests of the protocol go through."""
 
-def deal(
-    access: AccessStructure, algebra: Algebra, values: np.ndarray, seed: int = 0
-) -> list[Share]:
+
+def run_step(mt: tuple[int, int], step: Callable[[Channel], Awaitable[Result]]) -> list[Result]:
+    """Run one step at all parties of a fresh session; return what it returns, by party."""
+
+    async def program(session: Session) -> Result:
+        with session.step(Step.CHECK, "step") as channel:
+            return await step(channel)
+
+    return run_parties(*mt, program)
+
+
+def deal(access: AccessStructure, algebra: Algebra, values: Array, seed: int = 0) -> list[Share]:
     """Share values as a trusted dealer would; return the share of every party."""
     generator = np.random.default_rng(seed)
     values = np.asarray(values).astype(algebra.dtype)
@@ -31,10 +46,10 @@ def deal(
     ]
 
 
-def reveal(shares: Sequence[Share]) -> np.ndarray:
+def reveal(shares: Sequence[Share]) -> Array:
     """Reconstruct a shared value from all parties' shares, checking that holders agree."""
     algebra = shares[0].algebra
-    total = np.zeros(shares[0].shape, algebra.dtype)
+    total: Array = np.zeros(shares[0].shape, algebra.dtype)
     for i in sorted(shares[0].support):
         copies = [share.components[i] for share in shares if i in share.components]
         reduced = [reduce_ring(c, algebra.bits) if algebra.bits else c for c in copies]

@@ -9,7 +9,7 @@ not at all, is a constant that differs between two secrets.
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -26,7 +26,6 @@ from mpc.session.in_memory import start_sessions
 from mpc.session.keystream import Keystream
 from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share
-from tests.support.steps import PartyStep
 
 ERROR_RATE = 1e-6
 """Of every test of views, and of every negative control."""
@@ -34,6 +33,8 @@ N_HEAVY = 28
 """Runs of a step that takes long; they suffice to tell constants apart at `ERROR_RATE`."""
 
 View = list[bytes]
+PartyStep = Callable[[Channel], Awaitable[object]]
+"""What a party does in the step that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def coalitions(n_parties: int, threshold: int) -> list[Setting]:
     ]
 
 
-def collect_views(setting: Setting, step: PartyStep[object], n_runs: int) -> list[View]:
+def collect_views(setting: Setting, step: PartyStep, n_runs: int) -> list[View]:
     """Run a step again and again; return what the coalition received in each run."""
     frames: list[tuple[int, int, bytes]] = []
     lacking_key = [b""]
@@ -107,7 +108,7 @@ def collect_views(setting: Setting, step: PartyStep[object], n_runs: int) -> lis
     async def one_run(session: Session, run: str) -> None:
         pin_keys(session, run)
         with session.step(Step.CHECK, run) as channel:
-            await step(channel, session.pid)
+            await step(channel)
 
     async def main() -> list[View]:
         access = setting.access
