@@ -8,7 +8,6 @@ import hashlib
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -45,7 +44,7 @@ def tagged(tag: str, content: bytes) -> str:
     return hashlib.sha256(f"distaim/{tag}/v1\0".encode() + content).hexdigest()
 
 
-def text_of(value: Any) -> bytes:
+def text_of(value: object) -> bytes:
     """Write JSON canonically, for keys of the Basic Multilingual Plane and no floats."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

@@ -9,7 +9,7 @@ not at all, is a constant that differs between two secrets.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -87,37 +87,40 @@ def coalitions(n_parties: int, threshold: int) -> list[Setting]:
     ]
 
 
+class _PinnedSession(Session):
+    """A session for one run, whose keys the test chooses and whose labels do not name the run."""
+
+    def __init__(self, session: Session, run: str, keys: Mapping[int, bytes]) -> None:
+        super().__init__(session.network, session.access, keys)
+        self._run = run
+
+    def keystream(self, component: int, label: str) -> Keystream:
+        return super().keystream(component, label.replace(self._run, "run"))
+
+
 def collect_views(setting: Setting, step: PartyStep, n_runs: int) -> list[View]:
     """Run a step again and again; return what the coalition received in each run."""
     frames: list[tuple[int, int, bytes]] = []
-    lacking_key = [b""]
+    access = setting.access
 
     def observe(sender: int, receiver: int, frame: bytes) -> bytes:
         if frame[0] == Kind.ENGINE and receiver in setting.coalition:
             frames.append((sender, receiver, frame[HEADER.size :]))
         return frame
 
-    def pin_keys(session: Session, run: str) -> None:
-        def keystream(component: int, label: str) -> Keystream:
-            known = bytes([component]) * 32
-            key = lacking_key[0] if component == setting.lacking else known
-            return Keystream(key, label.replace(run, "run").encode())
-
-        session.keystream = keystream  # type: ignore[method-assign]
-
-    async def one_run(session: Session, run: str) -> None:
-        pin_keys(session, run)
-        with session.step(Step.CHECK, run) as channel:
+    async def one_run(session: Session, run: str, keys: Sequence[bytes]) -> None:
+        held = {i: keys[i] for i in access.held[session.pid]}
+        with _PinnedSession(session, run, held).step(Step.CHECK, run) as channel:
             await step(channel)
 
     async def main() -> list[View]:
-        access = setting.access
         sessions = await start_sessions(access.n_parties, access.threshold, observe)
+        keys = [bytes([component]) * 32 for component in range(len(access.sets))]
         views = []
         for number in range(n_runs):
             frames.clear()
-            lacking_key[0] = secrets.token_bytes(32)
-            await asyncio.gather(*(one_run(s, f"run-{number}") for s in sessions))
+            keys[setting.lacking] = secrets.token_bytes(32)
+            await asyncio.gather(*(one_run(s, f"run-{number}", keys) for s in sessions))
             outside = [f for f in frames if f[0] not in setting.coalition]
             views.append([payload for *_, payload in sorted(outside, key=lambda f: f[:2])])
         return views
