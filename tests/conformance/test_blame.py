@@ -5,19 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aim_core.arrays import Counts
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import maximal_cliques
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session
 from parties.agreement.derived import upload_format
 from parties.agreement.manifest import Manifest
-from parties.agreement.public_inputs import public_inputs
+from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.errors import InputsRefused
 from parties.party.engine import MpcEngine
 from tests.support.party_world import World
 
 
-def upload(tmp_path: Path, name: str, manifest: Manifest, inputs, values: np.ndarray) -> list[Path]:
+def upload(
+    tmp_path: Path, name: str, manifest: Manifest, inputs: PublicInputs, values: Counts
+) -> list[Path]:
     paths = []
     for pid, body in enumerate(upload_format(manifest, inputs).share(values)):
         paths.append(tmp_path / f"{name}-{pid}")
@@ -26,7 +29,7 @@ def upload(tmp_path: Path, name: str, manifest: Manifest, inputs, values: np.nda
 
 
 @pytest.mark.parametrize("fault", ["none", "disagree", "negative"])
-def test_the_holder_at_fault_is_named(tmp_path: Path, fault) -> None:
+def test_the_holder_at_fault_is_named(tmp_path: Path, fault: str) -> None:
     manifest = World(tmp_path).manifest()
     inputs = public_inputs(manifest)
     cliques = maximal_cliques(inputs.workload)
@@ -41,7 +44,7 @@ def test_the_holder_at_fault_is_named(tmp_path: Path, fault) -> None:
     files = {"ann": upload(tmp_path, "ann", manifest, inputs, good)}
     files["bob"] = upload(tmp_path, "bob", manifest, inputs, bad)
 
-    async def program(session: Session):
+    async def program(session: Session) -> str:
         engine = MpcEngine(session, manifest, inputs)
         try:
             await engine.load({name: paths[session.pid] for name, paths in files.items()})

@@ -3,20 +3,23 @@
 Both oracles get the same scripted noise; the policy, the estimator and the data are the same.
 """
 
+from collections.abc import Generator
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from aim_core.arrays import CodeTable
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import closure, parse_workload
 from aim_core.domain import Domain
 from aim_core.mechanisms.aim import aim, drive
-from aim_core.mechanisms.aim_terms import AimSettings
+from aim_core.mechanisms.aim_terms import AimResult, AimSettings
 from aim_core.mechanisms.plaintext import PlaintextOracle
-from aim_core.mechanisms.requests import Measure, Select
+from aim_core.mechanisms.requests import Answer, Lost, Measure, Request, Select
 from aim_core.models.fitters import make_fitter
+from mpc.arrays import Integers
 from mpc.noise.sources import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
@@ -37,11 +40,11 @@ class ScriptedDealer:
         self._gaussians = np.random.default_rng([pid, 1])
         self._gumbels = np.random.default_rng([pid, 2])
 
-    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
+    def gaussian(self, n: int, sigma2: Fraction) -> Integers:
         width = int(sigma2**0.5) + 1
         return np.array([self._gaussians.integers(-width, width) for _ in range(n)], np.int64)
 
-    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
+    def gumbel(self, n: int, fraction_bits: int) -> Integers:
         return np.array([self._gumbels.integers(-(2**24), 2**27) for _ in range(n)], np.int64)
 
 
@@ -53,15 +56,18 @@ class AllDealers:
         self._honest = access.n_parties - access.threshold
         self._n_gumbels = access.threshold + 1
 
-    def gaussian(self, n: int, sigma2: Fraction) -> np.ndarray:
-        return sum(dealer.gaussian(n, sigma2 / self._honest) for dealer in self._dealers)
+    def gaussian(self, n: int, sigma2: Fraction) -> Integers:
+        dealt = [dealer.gaussian(n, sigma2 / self._honest) for dealer in self._dealers]
+        total: Integers = np.sum(dealt, axis=0)
+        return total
 
-    def gumbel(self, n: int, fraction_bits: int) -> np.ndarray:
-        dealt = [dealer.gumbel(n, fraction_bits) for dealer in self._dealers]
-        return sum(dealt[: self._n_gumbels])
+    def gumbel(self, n: int, fraction_bits: int) -> Integers:
+        dealt = [dealer.gumbel(n, fraction_bits) for dealer in self._dealers[: self._n_gumbels]]
+        total: Integers = np.sum(dealt, axis=0)
+        return total
 
 
-def table() -> np.ndarray:
+def table() -> CodeTable:
     generator = np.random.default_rng(9)
     a = generator.integers(0, 2, 700)
     b = (2 * a + generator.integers(0, 3, 700)) % 5
@@ -69,59 +75,70 @@ def table() -> np.ndarray:
     return np.stack([a, b, c, generator.integers(0, 7, 700)], axis=1)
 
 
-def flat(answer) -> list[int]:
-    return [answer] if isinstance(answer, int) else np.concatenate(answer).tolist()
+WORKLOAD = parse_workload("2way", DOMAIN)
+CANDIDATES = closure(WORKLOAD)
+POSITIONS = {clique: i for i, clique in enumerate(CANDIDATES)}
+MARGINALS = count_marginals([table()], DOMAIN, CANDIDATES)
+
+Run = Generator[Request, Answer, AimResult]
+
+
+def start_run(access: AccessStructure, rounds: int | None) -> Run:
+    noise = noise_terms(make_noise(NoiseKind.DEALERS, access).costs)
+    settings = AimSettings(Fraction(1, 20), N_MAX, N_MAX, rounds=rounds, seed=5)
+    return aim(settings, WORKLOAD, noise, make_fitter("numpy"))
+
+
+async def answer_securely(job: SecureJob, number: int, request: Request) -> Answer:
+    if isinstance(request, Select):
+        return await job.select(
+            f"select-{number}",
+            [POSITIONS[clique] for clique in request.candidates],
+            request.model_counts,
+            multipliers(request.weights, request.selection_epsilon, FRACTION_BITS),
+            request.biases,
+        )
+    chosen = [POSITIONS[clique] for clique in request.cliques]
+    return await job.measure(f"measure-{number}", chosen, request.sigma2)
+
+
+async def drive_securely(run: Run, job: SecureJob) -> tuple[list[Answer], AimResult]:
+    """Do at a party what `drive` does with an oracle; return the answers and the result."""
+    answers: list[Answer] = []
+    request = next(run)
+    try:
+        while True:
+            answers.append(await answer_securely(job, len(answers), request))
+            request = run.send(answers[-1])
+    except StopIteration as stop:
+        return answers, stop.value
+
+
+def flat(answer: Answer) -> list[int]:
+    assert not isinstance(answer, Lost)
+    values = [answer] if isinstance(answer, int) else np.concatenate(answer).tolist()
+    return list(values)
 
 
 @pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
 @pytest.mark.parametrize("rounds", [None, 3])
-def test_a_whole_run_is_the_same(mt: tuple[int, int], rounds) -> None:
+def test_a_whole_run_is_the_same(mt: tuple[int, int], rounds: int | None) -> None:
     access = AccessStructure(*mt)
-    workload = parse_workload("2way", DOMAIN)
-    candidates = closure(workload)
-    marginals = count_marginals([table()], DOMAIN, candidates)
-    noise = noise_terms(make_noise(NoiseKind.DEALERS, access).costs)
-    settings = AimSettings(Fraction(1, 20), N_MAX, N_MAX, rounds=rounds, seed=5)
+    steps: list[tuple[Request, Answer]] = []
+    oracle = PlaintextOracle(DOMAIN, MARGINALS, AllDealers(access), FRACTION_BITS)
+    central = drive(start_run(access, rounds), oracle, lambda *step: steps.append(step))
 
-    def machine():
-        return aim(settings, workload, noise, make_fitter("numpy"))
-
-    steps = []
-    oracle = PlaintextOracle(DOMAIN, marginals, AllDealers(access), FRACTION_BITS)
-    central = drive(machine(), oracle, lambda request, answer: steps.append((request, answer)))
     largest = max(request.sigma2 for request, _ in steps if isinstance(request, Measure))
-
-    sizes = [DOMAIN.n_cells(clique) for clique in candidates]
-    place = {clique: i for i, clique in enumerate(candidates)}
     bound = make_noise(NoiseKind.DEALERS, access).gaussian_bound(largest)
     parameters = RingParameters.choose(N_MAX, N_MAX, bound)
-    cells = np.concatenate([marginals[clique] for clique in candidates])
+    cells = np.concatenate([MARGINALS[clique] for clique in CANDIDATES])
     shares = deal(access, ring(parameters.ring_bits), cells)
 
-    async def answer(job, number: int, request):
-        if isinstance(request, Select):
-            return await job.select(
-                f"select-{number}",
-                [place[clique] for clique in request.candidates],
-                request.model_counts,
-                multipliers(request.weights, request.selection_epsilon, FRACTION_BITS),
-                request.biases,
-            )
-        chosen = [place[clique] for clique in request.cliques]
-        return await job.measure(f"measure-{number}", chosen, request.sigma2)
-
-    async def program(session: Session):
+    async def program(session: Session) -> tuple[list[Answer], AimResult]:
         source = make_noise(NoiseKind.DEALERS, access, sampler=ScriptedDealer(session.pid))
         job = SecureJob(session, parameters, source)
-        await job.load(shares[session.pid], sizes)
-        run, answers = machine(), []
-        request = next(run)
-        try:
-            while True:
-                answers.append(await answer(job, len(answers), request))
-                request = run.send(answers[-1])
-        except StopIteration as stop:
-            return answers, stop.value
+        await job.load(shares[session.pid], [DOMAIN.n_cells(clique) for clique in CANDIDATES])
+        return await drive_securely(start_run(access, rounds), job)
 
     for answers, result in run_parties(*mt, program):
         assert len(answers) == len(steps)

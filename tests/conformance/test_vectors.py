@@ -17,23 +17,19 @@ from mpc.session.keystream import Keystream, digest, extract_key
 from mpc.shares.packing import pack_ring, unpack_ring
 from mpc.steps.upload import UploadFormat
 from tests.support.sessions import reveal
+from tests.support.vectors import Case, read_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
-VECTORS = ROOT / "tests" / "vectors"
 MAKERS = runpy.run_path(str(ROOT / "scripts" / "make_vectors.py"))["MAKERS"]
-
-
-def read(name: str):
-    return json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_program_still_makes_the_recorded_vectors(name: str) -> None:
-    assert json.loads(json.dumps(MAKERS[name]())) == read(name)
+    assert json.loads(json.dumps(MAKERS[name]())) == read_vectors(name)
 
 
-@pytest.mark.parametrize("case", read("packing")["good"], ids=lambda c: str(c["bits"]))
-def test_packing(case) -> None:
+@pytest.mark.parametrize("case", read_vectors("packing")["good"], ids=lambda c: str(c["bits"]))
+def test_packing(case: Case) -> None:
     packed = bytes.fromhex(case["packed"])
     values = np.array(case["values"], np.uint64)
     assert pack_ring(values, case["bits"]) == packed
@@ -41,9 +37,9 @@ def test_packing(case) -> None:
     assert unpacked.tolist() == case["values"]
 
 
-@pytest.mark.parametrize("case", read("keystream")["good"], ids=lambda c: c["label"])
-def test_streams(case) -> None:
-    vectors = read("keystream")
+@pytest.mark.parametrize("case", read_vectors("keystream")["good"], ids=lambda c: c["label"])
+def test_streams(case: Case) -> None:
+    vectors = read_vectors("keystream")
     salt = digest(bytes.fromhex(vectors["binding"]), b"component", b"1")
     key = extract_key(bytes.fromhex(vectors["secret"]), salt)
     assert key.hex() == vectors["key"]
@@ -55,14 +51,14 @@ def test_streams(case) -> None:
 
 
 def test_digest() -> None:
-    vector = read("keystream")["digest"]
+    vector = read_vectors("keystream")["digest"]
     parts = [bytes.fromhex(part) for part in vector["parts"]]
     plain = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
     assert digest(*parts).hex() == hashlib.sha256(plain).hexdigest() == vector["value"]
 
 
-@pytest.mark.parametrize("case", read("upload")["good"], ids=lambda c: f"m{c['parties']}")
-def test_upload_bodies(case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", read_vectors("upload")["good"], ids=lambda c: f"m{c['parties']}")
+def test_upload_bodies(case: Case, tmp_path: Path) -> None:
     access = AccessStructure(case["parties"], case["threshold"])
     upload = UploadFormat(access, case["ring_bits"], len(case["values"]))
     shares = []
@@ -76,22 +72,22 @@ def test_upload_bodies(case, tmp_path: Path) -> None:
     assert reveal(shares).tolist() == case["values"]
 
 
-@pytest.mark.parametrize("case", read("upload")["bad"], ids=lambda c: c["why"])
-def test_bad_uploads_are_refused(case) -> None:
-    n_cells = read("upload")["bad_cells"]
+@pytest.mark.parametrize("case", read_vectors("upload")["bad"], ids=lambda c: c["why"])
+def test_bad_uploads_are_refused(case: Case) -> None:
+    n_cells = read_vectors("upload")["bad_cells"]
     upload = UploadFormat(AccessStructure(3, 1), case["ring_bits"], n_cells)
     with pytest.raises(EncodingOverflow):
         upload.share(np.array(case["values"]))
 
 
-@pytest.mark.parametrize("case", read("frames")["good"], ids=lambda c: Kind(c["kind"]).name)
-def test_frames(case) -> None:
+@pytest.mark.parametrize("case", read_vectors("frames")["good"], ids=lambda c: Kind(c["kind"]).name)
+def test_frames(case: Case) -> None:
     encoded, payload = bytes.fromhex(case["frame"]), bytes.fromhex(case["payload"])
     assert frame(Kind(case["kind"]), case["tag"], payload) == encoded
     assert list(FrameDecoder().feed(encoded)) == [(case["kind"], case["tag"], payload)]
 
 
-@pytest.mark.parametrize("case", read("frames")["bad"])
-def test_bad_frames_are_refused(case) -> None:
+@pytest.mark.parametrize("case", read_vectors("frames")["bad"])
+def test_bad_frames_are_refused(case: Case) -> None:
     with pytest.raises(ProtocolViolation, match=case["why"]):
         list(FrameDecoder().feed(bytes.fromhex(case["frame"])))

@@ -6,21 +6,24 @@ all masks taken away that it can compute. Views of two inputs with equal sums mu
 distribution. The negative controls take one protection away and must be rejected at the same rate.
 """
 
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from scipy import stats
 
 from mpc.aggregation.masks import add_pair_mask, add_self_mask, agree_key, mask_key
+from mpc.aggregation.member import Vectors
 from mpc.aggregation.messages import HEADER, MessageKind
-from mpc.aggregation.parameters import Parameters, VectorSlot, due_shares, slots_of
+from mpc.aggregation.parameters import Item, Parameters, Slots, VectorSlot, due_shares, slots_of
 from mpc.aggregation.seed_sharing import combine_shares, random_element, weights_at_zero
-from mpc.session.session import Session
+from mpc.arrays import Array
+from mpc.session.keystream import RandomBytes
 from mpc.shares.packing import pack_ring, packed_size, unpack_ring
 from tests.support.aggregation_sessions import InMemory, seeded, vectors_for
-from tests.support.party_world import World
-from tests.support.views import distinguish, sizes
+from tests.support.views import ERROR_RATE, View, distinguish, sizes
 
-ERROR_RATE = 1e-6
 N_RUNS = 28
 
 PUBLIC = Parameters(b"session", (0, 1, 2, 3, 4), 3, 20)
@@ -33,9 +36,9 @@ SLOTS = {
 }
 
 
-def inputs(world: World):
+def inputs(seed: int) -> Mapping[int, Vectors]:
     """Return vectors of equal sums over the survivors in the open slots, else different ones."""
-    vectors = vectors_for(SLOTS, 20, world)
+    vectors = {member: dict(own) for member, own in vectors_for(SLOTS, 20, seed).items()}
     for slot in (0, 2):
         vectors[1][slot] = (np.uint64(5000) - vectors[0][slot]) & np.uint64(2**20 - 1)
     for member in COLLUDERS:
@@ -46,8 +49,8 @@ def inputs(world: World):
 class Coalition:
     """The server of one session, with the colluding members."""
 
-    def __init__(self, vectors, *names) -> None:
-        def source(number: int):
+    def __init__(self, vectors: Mapping[int, Vectors], *names: object) -> None:
+        def source(number: int) -> RandomBytes:
             return seeded("fixed", number) if number in COLLUDERS else seeded(*names, number)
 
         self.session = InMemory(PUBLIC, SLOTS, {LATE: MessageKind.CONTRIBUTION}, source)
@@ -61,8 +64,10 @@ class Coalition:
         """Combine all shares that came, and add the colluders' own keys."""
         survivors = self.session.there(MessageKind.CONTRIBUTION, PUBLIC.members)
         weights = weights_at_zero([number + 1 for number in survivors[:3]])
-        self.keys = {m: self.session.members[m]._mask_key for m in COLLUDERS}
-        self.seeds = {}
+        self.keys: dict[int, X25519PrivateKey] = {
+            m: self.session.members[m]._mask_key for m in COLLUDERS
+        }
+        self.seeds: dict[tuple[int, int], int] = {}
         for place, (owner, slot) in enumerate(due_shares(SLOTS, PUBLIC.members, survivors)):
             start = HEADER.size + 16 * place
             shares = [
@@ -74,10 +79,10 @@ class Coalition:
             else:
                 self.seeds[owner, slot] = secret
 
-    def stripped(self, owner):
+    def stripped(self, owner: int) -> dict[int, Array]:
         """Return the owner's vectors, by slot, without the masks that the coalition can compute."""
         raw, start = np.frombuffer(self.contributions[owner][HEADER.size :], np.uint8), 0
-        vectors = {}
+        vectors: dict[int, Array] = {}
         for slot in slots_of(SLOTS, owner):
             stop = start + packed_size(16, 20)
             words = unpack_ring(raw[start:stop], 16, 20, np.uint32)
@@ -92,17 +97,17 @@ class Coalition:
             start = stop
         return vectors
 
-    def seeds_of(self, owner):
+    def seeds_of(self, owner: int) -> Iterator[int]:
         return (seed for (member, _), seed in self.seeds.items() if member == owner)
 
-    def pair_key(self, owner, peer):
+    def pair_key(self, owner: int, peer: int) -> bytes | None:
         for known, other in ((owner, peer), (peer, owner)):
             if known in self.keys:
                 public = self.session.server._roster[other][1]
                 return agree_key(self.keys[known], public, self.context, other)
         return None
 
-    def view(self):
+    def view(self) -> View:
         honest = [m for m in PUBLIC.members if m not in COLLUDERS]
         shares = [
             share
@@ -117,10 +122,8 @@ class Coalition:
         return [*vectors, *shares, *raw]
 
 
-def views_of_two_inputs():
-    return [
-        [Coalition(inputs(world), world, run).view() for run in range(N_RUNS)] for world in (0, 1)
-    ]
+def views_of_two_inputs() -> list[list[View]]:
+    return [[Coalition(inputs(seed), seed, run).view() for run in range(N_RUNS)] for seed in (0, 1)]
 
 
 def test_the_coalition_learns_nothing_but_the_sums() -> None:
@@ -140,16 +143,16 @@ def without_pair_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_slots(slots, survivors):
+    def all_slots(slots: Slots, survivors: Collection[int]) -> dict[int, tuple[int, ...]]:
         return {n: tuple(m for m in s.members if m in survivors) for n, s in sorted(slots.items())}
 
     monkeypatch.setattr("mpc.aggregation.parameters.contributors", all_slots)
 
 
 def with_one_seed_for_all_slots(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = {}
+    drawn: dict[RandomBytes, list[int]] = {}
 
-    def draw(random_bytes):
+    def draw(random_bytes: RandomBytes) -> int:
         seeds = drawn.setdefault(random_bytes, [])
         if len(seeds) < 2:  # the mask key's, then that of all masks
             seeds.append(random_element(random_bytes))
@@ -159,13 +162,15 @@ def with_one_seed_for_all_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_a_lower_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    def weak(seed: int, threshold: int, points, random_bytes):
+    def weak(
+        seed: int, threshold: int, points: Sequence[int], random_bytes: RandomBytes
+    ) -> list[int]:
         return [seed] * len(points)
 
     monkeypatch.setattr("mpc.aggregation.member.split_seed", weak)
     learn = Coalition._learn_secrets
 
-    def learn_from_one_share(self) -> None:
+    def learn_from_one_share(self: Coalition) -> None:
         learn(self)
         for (owner, slot), share in self.session.members[COLLUDERS[0]]._shares.items():
             if slot is not None:
@@ -184,7 +189,9 @@ def with_a_lower_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
         with_a_lower_threshold,
     ],
 )
-def test_without_a_protection_views_differ(weaken, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_protection_views_differ(
+    weaken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     weaken(monkeypatch)
     assert distinguish(*views_of_two_inputs()) < ERROR_RATE
 
@@ -192,7 +199,7 @@ def test_without_a_protection_views_differ(weaken, monkeypatch: pytest.MonkeyPat
 # A server that pretends that a member dropped out
 
 
-def late_vectors_found():
+def late_vectors_found() -> dict[int, bool]:
     vectors = inputs(0)
     found = Coalition(vectors, "attack").stripped(LATE)
     return {slot: np.array_equal(words, vectors[LATE][slot]) for slot, words in found.items()}
@@ -209,7 +216,13 @@ def test_without_self_masks_a_withheld_contribution_is_found(
     assert late_vectors_found() == {0: True, 1: True}
 
 
-def collected(session: Session, item, honest, numbers, colluder):
+def collected(
+    session: InMemory,
+    item: Item,
+    honest: Sequence[int],
+    numbers: Sequence[int],
+    colluder: int,
+) -> int:
     """Return what honest members' answers to a list of survivors and a colluder give together."""
     body = session.survivors[HEADER.size :]
     message = session.survivors[: HEADER.size] + b"".join(body[4 * n : 4 * n + 4] for n in numbers)
@@ -222,7 +235,7 @@ def collected(session: Session, item, honest, numbers, colluder):
 
 
 @pytest.mark.parametrize(("threshold", "found"), [(3, True), (4, False)])
-def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold: int, found) -> None:
+def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold: int, found: bool) -> None:
     """n = 5 and one colluder: lists that differ open both secrets of member 0 iff 2 t <= n + 1."""
     public = Parameters(b"lies", (0, 1, 2, 3, 4), threshold, 20)
     session = InMemory(public, {0: VectorSlot(16, public.members, 2)})
@@ -244,7 +257,7 @@ def test_the_bound_on_colluders_of_a_lying_server_is_sharp(threshold: int, found
 # The serialised messages
 
 
-def body_of_zeros(ring_bits: int):
+def body_of_zeros(ring_bits: int) -> Array:
     public = Parameters(b"bytes", (0, 1, 2), 2, ring_bits)
     slots = {0: VectorSlot(1 << 16, (0, 1, 2), 2)}
     session = InMemory(public, slots)
@@ -254,8 +267,8 @@ def body_of_zeros(ring_bits: int):
     return np.frombuffer(message[HEADER.size :], np.uint8)
 
 
-def uniform_p_value(body: bytes):
-    return stats.chisquare(np.bincount(body, minlength=256)).pvalue
+def uniform_p_value(body: Array) -> float:
+    return float(stats.chisquare(np.bincount(body, minlength=256)).pvalue)
 
 
 @pytest.mark.parametrize("ring_bits", [5, 20, 32, 64])
@@ -278,13 +291,13 @@ def test_a_single_contributor_is_masked_until_its_slot_is_opened() -> None:
     assert np.mean(words == vectors[1][0]) < 0.1
 
 
-def windows(vector, ring_bits: int):
+def windows(vector: Array, ring_bits: int) -> set[bytes]:
     packed = pack_ring(vector, ring_bits)
     return {packed[i : i + 8] for i in range(len(packed) - 7)}
 
 
 def test_no_message_contains_a_piece_of_a_vector(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pieces_in_messages():
+    def pieces_in_messages() -> list[set[bytes]]:
         public = Parameters(b"pieces", (0, 1, 2, 3, 4), 3, 32)
         session = InMemory(public, SLOTS, {LATE: MessageKind.CONTRIBUTION})
         vectors = vectors_for(SLOTS, 32)

@@ -5,7 +5,9 @@ import pickle
 import random
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from mpc.errors import MpcError, ProtocolViolation
 from mpc.mpyc_engine.runtime import StrictCodec
 from parties.errors import JobFailed
 from parties.local.party_processes import run_local_parties
-from tests.support.mpyc_programs import (
+from tests.support.programs.mpyc_shield import (
+    Observed,
     Payload,
+    Rows,
+    ZeroTests,
     malicious_program,
     no_pickle_program,
     zero_test_program,
@@ -25,13 +30,13 @@ N_SECRETS, N_SINGLE = 200, 20
 BOUND = 2**60
 
 
-def square_root(a, p):
+def square_root(a: int, p: int) -> int | None:
     """Return a root of a modulo p, None for a non-residue; p = 3 mod 4."""
     root = pow(a, (p + 1) // 4, p)
     return root if root * root % p == a % p else None
 
 
-def interpolate(values, p):
+def interpolate(values: Sequence[int], p: int) -> tuple[int, int, int]:
     """Return c0, c1, c2 of the polynomial of degree 2 through (1, v1), (2, v2), (3, v3)."""
     v1, v2, v3 = values
     half = pow(2, -1, p)
@@ -40,7 +45,7 @@ def interpolate(values, p):
     return (v1 - c1 - c2) % p, c1, c2
 
 
-def attack(opened, own_share, p):
+def attack(opened: Sequence[int], own_share: int, p: int) -> int | None:
     """Guess a from the opened shares of f_a f_r and the share f_a(1) of party 0.
 
     A root x0 of the product that belongs to f_a gives f_a(0) = f_a(1) x0 / (x0 - 1); of the two
@@ -60,41 +65,43 @@ def attack(opened, own_share, p):
     return None
 
 
-def n_recovered(report, secrets):
+def n_recovered(observed: Observed, secrets: list[int]) -> dict[str, int]:
     """Return, per call, how many secrets the attack recovers."""
-    p, shares = report["order"], report["shares"]
+    p = observed.order
     assert p % 4 == 3
-    columns = {
-        call: [{row[0]: row[1 + i] for row in rows} for i in range(N_SECRETS)]
-        for call, rows in report["opened"].items()
-        if call != "is_zero_public"
-    }
-    columns["is_zero_public"] = [
-        {row[0]: row[1] for row in rows} for rows in report["opened"]["is_zero_public"]
-    ]
-    return {
-        call: sum(
-            attack([points[x] for x in (1, 2, 3)], share, p) == secret
-            for points, share, secret in zip(values, shares, secrets, strict=False)
-        )
-        for call, values in columns.items()
-    }
+
+    def found(opened: Iterable[list[int]]) -> int:
+        cases = zip(opened, observed.shares, secrets, strict=False)
+        return sum(attack(values, share, p) == secret for values, share, secret in cases)
+
+    def in_order(rows: Rows) -> Rows:
+        """Return what was opened of every element, by party."""
+        return [list(values) for values in zip(*(row[1:] for row in sorted(rows)), strict=True)]
+
+    counts = {call: found(in_order(rows)) for call, rows in observed.of_arrays.items()}
+    alone = (in_order(rows)[0] for rows in observed.of_elements)
+    return counts | {"is_zero_public": found(alone)}
+
+
+Recovered = tuple[bool, dict[str, int]]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["stock", "ours"])
-def recovered(request):
+def recovered(request: pytest.FixtureRequest) -> Recovered:
     generator = random.Random(7)
     secrets = [generator.randrange(1, 2**40) for _ in range(N_SECRETS)]
-    argument = {"stock": request.param, "secrets": secrets, "n_single": N_SINGLE}
-    report = run_local_parties(3, 1, zero_test_program, argument, seconds=60)[0]
-    return request.param, n_recovered(report, secrets)
+    zero_tests = ZeroTests(request.param, secrets, N_SINGLE)
+    observed = run_local_parties(3, 1, zero_test_program, zero_tests, seconds=60)[0]
+    return request.param, n_recovered(observed, secrets)
 
 
 @pytest.mark.parametrize(
     ("call", "n"),
     [("np_is_zero_public", N_SECRETS), ("np_reciprocal", N_SECRETS), ("is_zero_public", N_SINGLE)],
 )
-def test_one_party_factors_stock_openings_but_not_ours(recovered, call, n: int) -> None:
+def test_one_party_factors_stock_openings_but_not_ours(
+    recovered: Recovered, call: str, n: int
+) -> None:
     stock, counts = recovered
     if stock:
         assert counts[call] >= 0.95 * n, "the attack works on stock MPyC"
@@ -103,16 +110,16 @@ def test_one_party_factors_stock_openings_but_not_ours(recovered, call, n: int) 
 
 
 def test_a_shamir_job_calls_no_pickle() -> None:
-    answers = run_local_parties(3, 1, no_pickle_program, {"engine": "shamir"}, seconds=60)
-    assert len(answers[0]["chosen"]) == 3
+    answers = run_local_parties(3, 1, no_pickle_program, "shamir", seconds=60)
+    assert len(answers[0].chosen) == 3
 
 
 def test_a_pickle_on_the_wire_is_not_executed(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     with pytest.raises(JobFailed, match="party 2"):
-        run_local_parties(3, 1, malicious_program, {"marker": str(marker)}, seconds=30)
+        run_local_parties(3, 1, malicious_program, marker, seconds=30)
     assert not marker.exists()
-    pickle.loads(pickle.dumps(Payload(str(marker))))
+    pickle.loads(pickle.dumps(Payload(marker)))
     assert marker.exists(), "unpickling it would have worked"
 
 
@@ -120,7 +127,7 @@ CODEC = StrictCodec(26)
 
 
 @pytest.mark.parametrize("values", [[], [0], [1, 2**200, 0], [255, 256]])
-def test_the_codec_returns_what_it_was_given(values) -> None:
+def test_the_codec_returns_what_it_was_given(values: list[int]) -> None:
     decoded = CODEC.loads(CODEC.dumps(np.array(values, object)))
     assert decoded.tolist() == values
 
@@ -148,7 +155,7 @@ def test_the_codec_refuses_other_bytes(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("values", [[1, 2], "text", np.zeros((2, 2), object), {"a": 1}])
-def test_the_codec_sends_arrays_only(values) -> None:
+def test_the_codec_sends_arrays_only(values: Any) -> None:
     with pytest.raises(MpcError, match="only one-dimensional arrays"):
         CODEC.dumps(values)
 
@@ -190,7 +197,7 @@ print(json.dumps(asyncio.run(main())))
 
 
 @pytest.mark.parametrize("own_handler", [False, True])
-def test_importing_mpyc_touches_nothing(own_handler) -> None:
+def test_importing_mpyc_touches_nothing(own_handler: bool) -> None:
     command = [sys.executable, "-c", IMPORT.format(own_handler=own_handler)]
     done = subprocess.run(
         [*command, "-M5", "--help", "-I2"], capture_output=True, text=True, timeout=60, check=False

@@ -1,70 +1,76 @@
 """A coalition of t parties learns nothing about jointly sampled noise.
 
-All keys of the coalition are held fixed from run to run (see ``views``); the one that it lacks is
+All keys of the coalition are held fixed from run to run (see `views`); the one that it lacks is
 fresh. So whatever the sampled values do over the runs, they do given the coalition's keys. Claimed
 and tested:
 
 - given its keys, the values are distributed as the noise should be;
 - given its keys, every bit that it receives is independent of the value that it belongs to.
 
-Error rate: ``ERROR_RATE`` per test. Negative controls take the protection away and are detected.
+Error rate: `ERROR_RATE` per test. Negative controls take the protection away and are detected.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from mpc.arrays import Array
 from mpc.noise.sources import JointNoise
-from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.session.keystream import Keystream
 from mpc.shares.replicated import Algebra, Share, ring
 from tests.support.sessions import reveal
-from tests.support.views import Setting, View, collect_views, sizes
+from tests.support.views import (
+    ERROR_RATE,
+    Setting,
+    View,
+    coalitions,
+    collect_views,
+    replace_random_shares,
+    sizes,
+    without_masks,
+)
 
-ERROR_RATE = 1e-6
+Kind = Literal["gaussian", "gumbel"]
+Values = npt.NDArray[np.int32]
+Truths = npt.NDArray[np.bool_]
+
 LANES = 64  # samples per run: one word, so that bit r of every message word belongs to sample r
 SIGMA2 = Fraction(16)
 RING = ring(32)
-ALL = [Setting(AccessStructure(3, 1), frozenset([p])) for p in range(3)]
-PAIRS = [Setting(AccessStructure(5, 2), frozenset(c)) for c in combinations(range(5), 2)]
-FOUR = [Setting(AccessStructure(4, 1), frozenset([p])) for p in range(4)]
-
-
-def setting_name(setting):
-    seen = "".join(map(str, sorted(setting.coalition)))
-    return f"m{setting.access.n_parties}t{setting.access.threshold}-sees{seen}"
+ALL, PAIRS, FOUR = coalitions(3, 1), coalitions(5, 2), coalitions(4, 1)
 
 
 @dataclass
 class Observation:
-    """Views of some runs, and what was sampled in them: ``values`` (n_runs, LANES)."""
+    """Views of some runs, and what was sampled in them: `values` (n_runs, LANES)."""
 
     views: list[View]
-    values: np.ndarray
+    values: Values
 
 
-def observe(setting, kind, n_runs: int):
-    shares = [[] for _ in range(setting.access.n_parties)]
+def observe(setting: Setting, kind: Kind, n_runs: int) -> Observation:
+    shares: list[list[Share]] = [[] for _ in range(setting.access.n_parties)]
 
-    async def step(channel: Channel, pid: int) -> None:
+    async def step(channel: Channel) -> None:
         noise = JointNoise()
         if kind == "gaussian":
             share = await noise.gaussian(channel, RING, LANES, SIGMA2)
         else:
             share = await noise.gumbel(channel, RING, LANES, 24)
-        shares[pid].append(share)
+        shares[channel.pid].append(share)
 
     views = collect_views(setting, step, n_runs)
     values = np.stack([reveal(run) for run in zip(*shares, strict=True)])
     return Observation(views, values.astype(np.int32))
 
 
-def distribution_p_value(values, kind):
+def distribution_p_value(values: Values, kind: Kind) -> float:
     """Chi-square of the values of all runs and lanes against the noise's distribution."""
     if kind == "gaussian":
         reach = np.arange(-60, 61)
@@ -78,22 +84,24 @@ def distribution_p_value(values, kind):
         uniform = stats.gumbel_r.cdf(values.ravel() / 2.0**24)
         observed = np.histogram(uniform, 32, (0, 1))[0]
         expected = np.full(32, values.size / 32)
-    return stats.chisquare(observed, expected).pvalue
+    return float(stats.chisquare(observed, expected).pvalue)
 
 
-def lane_p_value(values, kind):
+def lane_p_value(values: Values, kind: Kind) -> float:
     """The same per lane, coarsely: no lane's values depend on the coalition's keys."""
     cut = 0 if kind == "gaussian" else round(-np.log(np.log(2)) * 2**24)
     above, equal = (values > cut).sum(axis=0), (values == cut).sum(axis=0)
     trials = [int(n) for n in len(values) - equal]
     p_values = [
-        stats.binomtest(int(a), n, 0.5).pvalue for a, n in zip(above, trials, strict=True) if n
+        float(stats.binomtest(int(a), n, 0.5).pvalue)
+        for a, n in zip(above, trials, strict=True)
+        if n
     ]
     return min(p_values) * LANES
 
 
-def view_bits(view):
-    """Every received bit beside the lane that it belongs to: ``(LANES, n_bits)``.
+def view_bits(view: View) -> npt.NDArray[np.uint8]:
+    """Every received bit beside the lane that it belongs to: `(LANES, n_bits)`.
 
     Messages are words of bit planes, or ring elements of all lanes; as sizes do not tell which,
     both readings are taken.
@@ -109,7 +117,7 @@ def view_bits(view):
     return np.concatenate(columns, axis=1)
 
 
-def traits(values, kind):
+def traits(values: Values, kind: Kind) -> list[Truths]:
     """Features that shared bits decide: sign, size, parity; for Gumbels the place of E = e^-G."""
     if kind == "gaussian":
         return [values > 0, np.abs(values) > 2, values & 1 == 1]
@@ -117,7 +125,7 @@ def traits(values, kind):
     return [values < 0, values < -two, values > two]
 
 
-def dependence_p_value(observation, kind):
+def dependence_p_value(observation: Observation, kind: Kind) -> float:
     """Fisher's exact test for the most correlated pair of a view bit and a trait, corrected."""
     bits = np.stack([view_bits(view) for view in observation.views])
     n_runs, _, n_bits = bits.shape
@@ -135,15 +143,15 @@ def dependence_p_value(observation, kind):
                 worst, both, column = float(z[best]), int(joint[best]), int(ones[best])
                 without = [column - both, n_runs - n_true - column + both]
                 tables = [[both, n_true - both], without]
-    n_tests = 3 * LANES * n_bits
+    n_tests: int = 3 * LANES * n_bits
     return min(1.0, float(stats.fisher_exact(tables).pvalue) * n_tests)
 
 
-N_RUNS = {"gaussian": 150, "gumbel": 200}
+N_RUNS: dict[Kind, int] = {"gaussian": 150, "gumbel": 200}
 """Enough for the negative controls to be detected."""
 
 
-def check(setting, kind) -> None:
+def check(setting: Setting, kind: Kind) -> None:
     observation = observe(setting, kind, N_RUNS[kind])
     assert len(sizes(observation.views)) == 1, "message sizes depend on the noise"
     assert distribution_p_value(observation.values, kind) > ERROR_RATE
@@ -151,37 +159,22 @@ def check(setting, kind) -> None:
     assert dependence_p_value(observation, kind) > ERROR_RATE
 
 
-@pytest.mark.parametrize("setting", ALL, ids=setting_name)
-def test_a_party_learns_nothing_of_gaussians(setting) -> None:
+@pytest.mark.parametrize("setting", ALL, ids=str)
+def test_a_party_learns_nothing_of_gaussians(setting: Setting) -> None:
     check(setting, "gaussian")
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("setting", ALL + FOUR + PAIRS, ids=setting_name)
+@pytest.mark.parametrize("setting", ALL + FOUR + PAIRS, ids=str)
 @pytest.mark.parametrize("kind", ["gaussian", "gumbel"])
-def test_a_coalition_learns_nothing(setting, kind) -> None:
+def test_a_coalition_learns_nothing(setting: Setting, kind: Kind) -> None:
     check(setting, kind)
-
-
-def without_masks(purpose: str):
-    stream = Channel.stream
-
-    class Zeros:
-        """A stream that masks nothing."""
-
-        def words(self, shape, dtype):
-            return np.zeros(shape, dtype)
-
-    def unmasked(self, name: str, component, contributor):
-        return Zeros() if name == purpose else stream(self, name, component, contributor)
-
-    return unmasked
 
 
 @pytest.mark.parametrize(
     "kind", ["gaussian", pytest.param("gumbel", marks=pytest.mark.statistical)]
 )
-def test_unmasked_products_are_detected(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unmasked_products_are_detected(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Channel, "stream", without_masks("reshare"))
     assert dependence_p_value(observe(ALL[1], kind, N_RUNS[kind]), kind) < ERROR_RATE
 
@@ -195,37 +188,42 @@ def test_an_unmasked_split_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "gumbel"])
-def test_randomness_that_everybody_knows_is_detected(kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_randomness_that_everybody_knows_is_detected(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With uniform bits from public streams the values never change: no noise is left."""
 
-    def public(channel: Channel, algebra: Algebra, shape):
-        components = {
+    def public(channel: Channel, algebra: Algebra, shape: tuple[int, ...]) -> Share:
+        components: dict[int, Array] = {
             i: Keystream(b"p" * 32, f"{i}|{shape}".encode()).words(shape, algebra.dtype)
             for i in channel.access.held[channel.pid]
         }
         return Share(algebra, shape, frozenset(range(len(channel.access.sets))), components)
 
-    for module in ("coins", "gaussian", "gumbel"):
-        monkeypatch.setattr(f"mpc.{module}.random_share", public)
+    replace_random_shares(monkeypatch, public)
     observation = observe(ALL[0], kind, 40)
     assert lane_p_value(observation.values, kind) < ERROR_RATE
+
+
+class Repeating(Keystream):
+    """A stream whose words are all alike."""
+
+    def __init__(self, stream: Keystream) -> None:
+        super().__init__(bytes(32), b"never read")
+        self._stream = stream
+
+    def words(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+        """Return the stream's next word everywhere."""
+        return np.broadcast_to(self._stream.words((1,), dtype), shape)
 
 
 def test_a_uniform_stream_used_twice_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples that share their uniform bits are not independent: lanes repeat."""
     stream = Channel.stream
 
-    def constant(self, name: str, component, contributor):
-        found = stream(self, name, component, contributor)
-        if name == "uniform":
-
-            class Repeating:
-                def words(self, shape, dtype):
-                    one = found.words((1,), dtype)
-                    return np.broadcast_to(one, shape)
-
-            return Repeating()
-        return found
+    def constant(self: Channel, purpose: str, component: int, contributor: int) -> Keystream:
+        found = stream(self, purpose, component, contributor)
+        return Repeating(found) if purpose == "uniform" else found
 
     monkeypatch.setattr(Channel, "stream", constant)
     values = observe(ALL[0], "gaussian", 40).values

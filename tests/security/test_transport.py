@@ -48,7 +48,7 @@ def _remember_transports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Connection, "connection_made", remember)
 
 
-class World:
+class TlsWorld:
     """Three endpoints with pinned certificates, and a stranger's certificate."""
 
     def __init__(self, certificates: list[Identity]) -> None:
@@ -108,8 +108,8 @@ class World:
 
 
 @pytest.fixture
-def world(certificates: list[Identity]) -> World:
-    return World(certificates)
+def tls_world(certificates: list[Identity]) -> TlsWorld:
+    return TlsWorld(certificates)
 
 
 def run(program: Coroutine[Any, Any, Result], seconds: float = 10) -> Result:
@@ -131,10 +131,10 @@ async def outcomes(*programs: Awaitable[Any]) -> list[Any]:
     return list(await asyncio.gather(*programs, return_exceptions=True))
 
 
-async def refused(world: World, pid: int, context: ssl.SSLContext) -> bool:
+async def refused(tls_world: TlsWorld, pid: int, context: ssl.SSLContext) -> bool:
     """Whether a client ends without having received a byte."""
     try:
-        reader, writer = await world.dial(pid, context)
+        reader, writer = await tls_world.dial(pid, context)
         writer.write(frame(Kind.HELLO, 0, json.dumps({"pid": 0, "binding": HELLO_FIELDS}).encode()))
         received = await asyncio.wait_for(reader.read(100), 5)
     except OSError:
@@ -147,9 +147,9 @@ def name_and_type(results: Sequence[object]) -> list[tuple[type, object]]:
     return [(type(result), getattr(result, "party", "no error")) for result in results]
 
 
-def intruder_context(world: World, how: str) -> ssl.SSLContext:
+def intruder_context(tls_world: TlsWorld, how: str) -> ssl.SSLContext:
     if how == "stranger's certificate":
-        return world.context(world.stranger, 1)
+        return tls_world.context(tls_world.stranger, 1)
     if how == "no certificate":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -157,41 +157,41 @@ def intruder_context(world: World, how: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    identity = world.identities[0]
+    identity = tls_world.identities[0]
     context.load_cert_chain(identity.certificate_path, identity.key_path)
     return context
 
 
 @pytest.mark.parametrize("how", ["stranger's certificate", "no certificate", "TLS 1.2"])
-def test_an_intruder_is_refused_and_the_job_goes_on(world: World, how: str) -> None:
+def test_an_intruder_is_refused_and_the_job_goes_on(tls_world: TlsWorld, how: str) -> None:
     async def program() -> None:
-        late = asyncio.create_task(world.party(1))
-        assert await refused(world, 1, intruder_context(world, how))
-        sessions = await asyncio.gather(world.party(0), late, world.party(2))
+        late = asyncio.create_task(tls_world.party(1))
+        assert await refused(tls_world, 1, intruder_context(tls_world, how))
+        sessions = await asyncio.gather(tls_world.party(0), late, tls_world.party(2))
         await asyncio.gather(*(s.agree("all is well", b"") for s in sessions))
         await asyncio.gather(*(s.close() for s in sessions))
 
     run(program())
 
 
-def test_the_pinned_certificate_itself_is_not_refused(world: World) -> None:
+def test_the_pinned_certificate_itself_is_not_refused(tls_world: TlsWorld) -> None:
     """Negative control of the test above: the same client with party 0's certificate."""
 
     async def program() -> None:
-        party = asyncio.create_task(world.party(1, connect_seconds=2))
-        assert not await refused(world, 1, world.context(world.identities[0], 1))
+        party = asyncio.create_task(tls_world.party(1, connect_seconds=2))
+        assert not await refused(tls_world, 1, tls_world.context(tls_world.identities[0], 1))
         await outcomes(party)
 
     run(program())
 
 
-def test_an_impostor_cannot_take_a_party_s_place(world: World) -> None:
+def test_an_impostor_cannot_take_a_party_s_place(tls_world: TlsWorld) -> None:
     async def impostor() -> None:
         for pid in (1, 2):
-            assert await refused(world, pid, world.context(world.stranger, pid))
+            assert await refused(tls_world, pid, tls_world.context(tls_world.stranger, pid))
 
     async def program() -> None:
-        parties = [world.party(pid, connect_seconds=1.5) for pid in (1, 2)]
+        parties = [tls_world.party(pid, connect_seconds=1.5) for pid in (1, 2)]
         *results, none = await outcomes(*parties, impostor())
         assert none is None
         assert name_and_type(results) == [(PeerTimeout, 0)] * 2
@@ -200,9 +200,12 @@ def test_an_impostor_cannot_take_a_party_s_place(world: World) -> None:
     run(program())
 
 
-def test_who_gives_up_first_tells_the_others_who_is_missing(world: World) -> None:
+def test_who_gives_up_first_tells_the_others_who_is_missing(tls_world: TlsWorld) -> None:
     async def program() -> None:
-        impatient, patient = world.party(0, connect_seconds=1), world.party(1, connect_seconds=60)
+        impatient, patient = (
+            tls_world.party(0, connect_seconds=1),
+            tls_world.party(1, connect_seconds=60),
+        )
         results = await asyncio.wait_for(outcomes(impatient, patient), 20)
         assert name_and_type(results) == [(PeerTimeout, 2)] * 2
         assert str(results[1]) == "party 0 waited too long for party 2"
@@ -210,7 +213,7 @@ def test_who_gives_up_first_tells_the_others_who_is_missing(world: World) -> Non
     run(program())
 
 
-def test_an_impostor_that_listens_gets_nothing(world: World) -> None:
+def test_an_impostor_that_listens_gets_nothing(tls_world: TlsWorld) -> None:
     received: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -218,9 +221,11 @@ def test_an_impostor_that_listens_gets_nothing(world: World) -> None:
 
     async def program() -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(world.stranger.certificate_path, world.stranger.key_path)
-        server = await asyncio.start_server(take, LOOPBACK, world.endpoints[2].port, ssl=context)
-        results = await outcomes(*(world.party(pid, connect_seconds=1) for pid in (0, 1)))
+        context.load_cert_chain(tls_world.stranger.certificate_path, tls_world.stranger.key_path)
+        server = await asyncio.start_server(
+            take, LOOPBACK, tls_world.endpoints[2].port, ssl=context
+        )
+        results = await outcomes(*(tls_world.party(pid, connect_seconds=1) for pid in (0, 1)))
         assert name_and_type(results) == [(PeerTimeout, 2)] * 2
         server.close()
 
@@ -228,10 +233,10 @@ def test_an_impostor_that_listens_gets_nothing(world: World) -> None:
     assert received == []
 
 
-def test_a_party_cannot_speak_as_another(world: World) -> None:
+def test_a_party_cannot_speak_as_another(tls_world: TlsWorld) -> None:
     async def program() -> None:
-        cheat = asyncio.create_task(world.dial_as_party_0(2, hello_of=1))
-        results = await outcomes(world.party(2))
+        cheat = asyncio.create_task(tls_world.dial_as_party_0(2, hello_of=1))
+        results = await outcomes(tls_world.party(2))
         assert name_and_type(results) == [(ProtocolViolation, 0)]
         assert "the certificate of party 0 claims to be 1" in str(results[0])
         cheat.cancel()
@@ -244,11 +249,11 @@ def test_a_party_cannot_speak_as_another(world: World) -> None:
     [({"version": "2"}, "version"), ({"run": "x"}, "run"), ({"threshold": "0"}, "threshold")],
 )
 def test_another_binding_is_refused_by_its_field(
-    world: World, fields: dict[str, str], name: str
+    tls_world: TlsWorld, fields: dict[str, str], name: str
 ) -> None:
     async def program() -> None:
-        other = asyncio.create_task(world.dial_as_party_0(2, fields=HELLO_FIELDS | fields))
-        (result,) = await outcomes(world.party(2))
+        other = asyncio.create_task(tls_world.dial_as_party_0(2, fields=HELLO_FIELDS | fields))
+        (result,) = await outcomes(tls_world.party(2))
         assert name_and_type([result]) == [(ProtocolViolation, 0)]
         assert f"party 0 has another {name} than this party" in str(result)
         other.cancel()
@@ -260,15 +265,15 @@ def test_another_binding_is_refused_by_its_field(
     "hello",
     [b"", b"{}", b"[]", b'{"pid": 0}', b'{"pid": 0, "binding": 5}', b"\xff\xfe", b"null"],
 )
-def test_a_hello_that_is_none_is_refused(world: World, hello: bytes) -> None:
+def test_a_hello_that_is_none_is_refused(tls_world: TlsWorld, hello: bytes) -> None:
     async def cheat() -> asyncio.StreamWriter:
-        _, writer = await world.dial(2, world.context(world.identities[0], 2))
+        _, writer = await tls_world.dial(2, tls_world.context(tls_world.identities[0], 2))
         writer.write(frame(Kind.HELLO, 0, hello))
         return writer
 
     async def program() -> None:
         task = asyncio.create_task(cheat())
-        (result,) = await outcomes(world.party(2))
+        (result,) = await outcomes(tls_world.party(2))
         assert name_and_type([result]) == [(ProtocolViolation, 0)]
         assert "does not introduce itself" in str(result)
         task.cancel()
@@ -286,50 +291,50 @@ BAD_BYTES = {
 
 
 @pytest.mark.parametrize("name", BAD_BYTES)
-def test_bad_bytes_from_a_party_end_the_job_and_name_it(world: World, name: str) -> None:
+def test_bad_bytes_from_a_party_end_the_job_and_name_it(tls_world: TlsWorld, name: str) -> None:
     async def cheat() -> None:
-        for writer in await world.dial_as_party_0(1, 2):
+        for writer in await tls_world.dial_as_party_0(1, 2):
             writer.write(BAD_BYTES[name])
 
     async def program() -> None:
-        *results, _ = await outcomes(world.party(1), world.party(2), cheat())
+        *results, _ = await outcomes(tls_world.party(1), tls_world.party(2), cheat())
         assert name_and_type(results) == [(ProtocolViolation, 0)] * 2
 
     run(program())
 
 
-def test_keys_of_a_wrong_length_name_the_sender(world: World) -> None:
+def test_keys_of_a_wrong_length_name_the_sender(tls_world: TlsWorld) -> None:
     async def cheat() -> None:
-        for writer in await world.dial_as_party_0(1, 2):
+        for writer in await tls_world.dial_as_party_0(1, 2):
             writer.write(frame(Kind.ENGINE, 0, b"short"))
 
     async def program() -> None:
-        *results, _ = await outcomes(world.party(1), world.party(2), cheat())
+        *results, _ = await outcomes(tls_world.party(1), tls_world.party(2), cheat())
         assert (ProtocolViolation, 0) in name_and_type(results)
         assert all(isinstance(result, MpcError) for result in results)
 
     run(program())
 
 
-def test_an_abort_tells_who_caused_it(world: World) -> None:
+def test_an_abort_tells_who_caused_it(tls_world: TlsWorld) -> None:
     async def reporter() -> list[asyncio.StreamWriter]:
-        writers = await world.dial_as_party_0(1, 2)
+        writers = await tls_world.dial_as_party_0(1, 2)
         writers[0].write(frame(Kind.ABORT, 0, b'{"culprit": 2, "kind": "PeerTimeout"}'))
         return writers
 
     async def program() -> None:
-        first, _, _ = await outcomes(world.party(1), world.party(2), reporter())
+        first, _, _ = await outcomes(tls_world.party(1), tls_world.party(2), reporter())
         assert name_and_type([first]) == [(PeerTimeout, 2)]
         assert str(first) == "party 0 waited too long for party 2"
 
     run(program())
 
 
-def _child(world: World, pid: int, then: signal.Signals) -> None:
+def _child(tls_world: TlsWorld, pid: int, then: signal.Signals) -> None:
     """Join as a party in a process of its own, then come to a bad end."""
 
     async def main() -> None:
-        session = await world.party(pid)
+        session = await tls_world.party(pid)
         await session.agree("joined", b"")
         os.kill(os.getpid(), then)
         await asyncio.sleep(60)
@@ -341,15 +346,18 @@ def _child(world: World, pid: int, then: signal.Signals) -> None:
     ("then", "error"), [(signal.SIGKILL, PeerLost), (signal.SIGSTOP, PeerTimeout)]
 )
 def test_a_dead_or_stalled_peer_ends_the_job_of_all(
-    world: World, then: signal.Signals, error: type[MpcError], monkeypatch: pytest.MonkeyPatch
+    tls_world: TlsWorld,
+    then: signal.Signals,
+    error: type[MpcError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.2)
     context = multiprocessing.get_context("spawn")
-    child = context.Process(target=_child, args=(world, 2, then), daemon=True)
+    child = context.Process(target=_child, args=(tls_world, 2, then), daemon=True)
     child.start()
 
     async def wait_for_it(pid: int) -> int | None:
-        session = await world.party(pid, silence_seconds=4.0)
+        session = await tls_world.party(pid, silence_seconds=4.0)
         await session.agree("joined", b"")
         joined = asyncio.get_running_loop().time()
         with pytest.raises(error) as caught:
@@ -383,12 +391,12 @@ def trickle(link: PeerLink, chunk: int, seconds: float) -> asyncio.Task[None]:
 
 
 def test_a_large_frame_on_a_slow_line_is_no_silence(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    tls_world: TlsWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpc.session.links.HEARTBEAT_SECONDS", 0.1)
 
     async def talk(pid: int) -> tuple[int, float]:
-        session = await world.party(pid, silence_seconds=1.0)
+        session = await tls_world.party(pid, silence_seconds=1.0)
         if pid == 0:
             slow.append(trickle(session.network.links[1], 100, 0.05))
         started = asyncio.get_running_loop().time()
@@ -407,9 +415,9 @@ def test_a_large_frame_on_a_slow_line_is_no_silence(
     assert seconds[1] > 2
 
 
-def test_a_party_that_never_comes_is_named(world: World) -> None:
+def test_a_party_that_never_comes_is_named(tls_world: TlsWorld) -> None:
     async def program() -> None:
-        results = await outcomes(*(world.party(pid, connect_seconds=1) for pid in (0, 2)))
+        results = await outcomes(*(tls_world.party(pid, connect_seconds=1) for pid in (0, 2)))
         assert name_and_type(results) == [(PeerTimeout, 1)] * 2
 
     run(program())

@@ -1,7 +1,9 @@
 """Our accounting against opendp's and dp_accounting's figures."""
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ SIGMAS = [1, 5, 20, 91, 5000]
 
 
 @pytest.fixture(autouse=True)
-def contrib():
+def contrib() -> Iterator[None]:
     opendp.enable_features("contrib")
     yield
     opendp.disable_features("contrib")
@@ -34,13 +36,14 @@ def epsilon_for(rho: Fraction, delta: Fraction) -> float:
     return math.exp(high)
 
 
-def opendp_gaussian(sigma):
+def opendp_gaussian(sigma: float) -> Any:
+    """Return opendp's measurement, which has no type hints."""
     domain = opendp.atom_domain(T=int), opendp.absolute_distance(T=int)
     return opendp.m.make_gaussian(*domain, scale=float(sigma))
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_discrete_gaussian_costs_what_opendp_says(sigma) -> None:
+def test_discrete_gaussian_costs_what_opendp_says(sigma: int) -> None:
     ours = 1 / (2 * Fraction(sigma) ** 2) + JOINT_COSTS.measure_slack
     theirs = opendp_gaussian(sigma).map(1)
     assert float(ours) == pytest.approx(theirs, rel=1e-12)
@@ -48,7 +51,7 @@ def test_discrete_gaussian_costs_what_opendp_says(sigma) -> None:
 
 @pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_conversion_equals_opendps(sigma, delta) -> None:
+def test_conversion_equals_opendps(sigma: int, delta: Fraction) -> None:
     """The same theorem [CKS20]; ours is exact and rounds down, theirs is a float search."""
     ours = epsilon_for(1 / (2 * Fraction(sigma) ** 2), delta)
     profile = opendp.c.make_zCDP_to_approxDP(opendp_gaussian(sigma)).map(1)
@@ -57,7 +60,7 @@ def test_conversion_equals_opendps(sigma, delta) -> None:
 
 @pytest.mark.parametrize("delta", DELTAS, ids=lambda d: f"{float(d):g}")
 @pytest.mark.parametrize("epsilon", [Fraction(1, 10), Fraction(1), Fraction(10)], ids=float)
-def test_the_budget_is_what_opendp_pays_for(epsilon, delta) -> None:
+def test_the_budget_is_what_opendp_pays_for(epsilon: Fraction, delta: Fraction) -> None:
     """Spend all of rho on one Gaussian: opendp finds our epsilon, from below."""
     rho = rho_from_epsilon_delta(epsilon, delta)
     sigma = math.sqrt(1 / (2 * float(rho)))
@@ -67,7 +70,7 @@ def test_the_budget_is_what_opendp_pays_for(epsilon, delta) -> None:
 
 @pytest.mark.parametrize("sigma", [5, 20])
 @pytest.mark.parametrize("n_rounds", [1, 50])
-def test_the_exact_privacy_loss_is_below_ours_and_near(sigma, n_rounds) -> None:
+def test_the_exact_privacy_loss_is_below_ours_and_near(sigma: int, n_rounds: int) -> None:
     """dp_accounting's numerical privacy loss of the very mechanism, also composed."""
     loss = pld.PrivacyLossDistribution.from_discrete_gaussian_mechanism(
         float(sigma), value_discretization_interval=1e-4

@@ -1,13 +1,13 @@
 """Statistics of jointly sampled noise and of the selections it makes.
 
-Every test has error rate ``ALPHA`` and a fixed number of samples, at which the negative control, a
+Every test has error rate `ALPHA` and a fixed number of samples, at which the negative control, a
 distribution that is off by 3 %, is rejected: on average it lies so far beyond the rejection bound
-that a control escapes at a rate near ``ALPHA`` too. The noise is that of the real streams, fresh in
+that a control escapes at a rate near `ALPHA` too. The noise is that of the real streams, fresh in
 every run.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 
@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from aim_core.arrays import FloatArray
+from mpc.arrays import Array, Integers
 from mpc.noise.bank import NoiseBank
 from mpc.noise.sources import DealerNoise, JointNoise, NoiseKind
 from mpc.session.access import AccessStructure
@@ -38,12 +40,12 @@ RING = ring(32)
 WIDE = ring(64)
 
 
-def signed(values: np.ndarray, bits: int) -> np.ndarray:
+def signed(values: Array, bits: int) -> Integers:
     wide = values.astype(np.uint64) << np.uint64(64 - bits)
     return wide.astype(np.int64) >> (64 - bits)
 
 
-async def open_gaussians(session: Session, sigma: int) -> np.ndarray:
+async def open_gaussians(session: Session, sigma: int) -> Integers:
     """Sample, open to all parties, and return what this party saw."""
     opened = []
     for number in range(10):
@@ -55,23 +57,24 @@ async def open_gaussians(session: Session, sigma: int) -> np.ndarray:
     return np.concatenate(opened)
 
 
-def the_same_everywhere(answers: Sequence[np.ndarray]) -> np.ndarray:
+def the_same_everywhere(answers: Sequence[Integers]) -> Integers:
     assert all(np.array_equal(answers[0], other) for other in answers[1:])
     return answers[0]
 
 
 @cache
-def gaussians(sigma: int) -> np.ndarray:
+def gaussians(sigma: int) -> Integers:
     return the_same_everywhere(run_parties(3, 1, lambda s: open_gaussians(s, sigma)))
 
 
-def exact_pmf(sigma: float, reach: int) -> np.ndarray:
+def exact_pmf(sigma: float, reach: int) -> FloatArray:
     values = np.arange(-reach, reach + 1)
     weights = np.exp(-(values**2) / (2 * sigma**2))
-    return weights / weights.sum()
+    pmf: FloatArray = weights / weights.sum()
+    return pmf
 
 
-def chi_square_p_value(samples: np.ndarray, sigma: float) -> float:
+def chi_square_p_value(samples: Integers, sigma: float) -> float:
     """Chi-square of groups a quarter sigma wide; groups that expect less than 10 go together."""
     reach = math.ceil(10 * sigma)
     width = max(1, round(sigma / 4))
@@ -86,7 +89,7 @@ def chi_square_p_value(samples: np.ndarray, sigma: float) -> float:
     return float(stats.chi2.sf(statistic, len(expected) - 1))
 
 
-def ks_p_value(samples: np.ndarray, sigma: float) -> float:
+def ks_p_value(samples: Integers, sigma: float) -> float:
     """Kolmogorov-Smirnov on the integers; for discrete values the p-value errs upwards."""
     reach = math.ceil(10 * sigma)
     cumulative = np.cumsum(exact_pmf(sigma, reach))
@@ -96,12 +99,13 @@ def ks_p_value(samples: np.ndarray, sigma: float) -> float:
     return float(stats.kstwobign.sf(math.sqrt(len(samples)) * distance))
 
 
-TESTS = [chi_square_p_value, ks_p_value]
+PValue = Callable[[Integers, float], float]
+TESTS: list[PValue] = [chi_square_p_value, ks_p_value]
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
 @pytest.mark.parametrize("p_value", TESTS)
-def test_opened_gaussians_have_the_exact_distribution(p_value: float, sigma) -> None:
+def test_opened_gaussians_have_the_exact_distribution(p_value: PValue, sigma: int) -> None:
     assert p_value(gaussians(sigma), sigma) > ALPHA
 
 
@@ -109,13 +113,13 @@ def test_opened_gaussians_have_the_exact_distribution(p_value: float, sigma) -> 
 @pytest.mark.parametrize("p_value", TESTS)
 @pytest.mark.parametrize("factor", OFF)
 def test_gaussians_of_a_width_off_by_three_percent_are_rejected(
-    p_value: float, sigma, factor: float
+    p_value: PValue, sigma: int, factor: float
 ) -> None:
     assert p_value(gaussians(sigma), sigma * factor) < ALPHA
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_opened_gaussians_are_independent(sigma) -> None:
+def test_opened_gaussians_are_independent(sigma: int) -> None:
     """Products of values at some distances (neighbours, words, chunks) are uncorrelated."""
     samples = gaussians(sigma)
     lags = (1, 2, 63, 64, 65, 128, 4095, 4096, N_GAUSSIANS // 10)
@@ -133,7 +137,7 @@ def test_gaussians_of_processes_over_tls() -> None:
         assert all(p_value(samples, 91 * factor) < ALPHA for factor in OFF)
 
 
-async def open_gumbels(session: Session) -> np.ndarray:
+async def open_gumbels(session: Session) -> Integers:
     opened = []
     for number in range(8):
         with session.step(Step.CHECK, f"gumbel-{number}") as channel:
@@ -143,7 +147,7 @@ async def open_gumbels(session: Session) -> np.ndarray:
 
 
 @cache
-def gumbels() -> np.ndarray:
+def gumbels() -> Integers:
     return the_same_everywhere(run_parties(3, 1, open_gumbels))
 
 
@@ -159,7 +163,7 @@ def test_low_bits_of_gumbels_are_uniform() -> None:
     assert stats.chisquare(np.bincount(low, minlength=256)).pvalue > ALPHA
 
 
-def selected(scores: Sequence[float], noise: np.ndarray) -> np.ndarray:
+def selected(scores: Sequence[float], noise: Integers) -> Integers:
     """Select again and again, each time with Gumbels of its own; the winners' frequencies."""
     n = len(scores)
     integer_scores = np.array([round(s * 2**FRACTION_BITS) for s in scores])
@@ -167,7 +171,7 @@ def selected(scores: Sequence[float], noise: np.ndarray) -> np.ndarray:
     return np.bincount(table.argmax(axis=1), minlength=n)
 
 
-def softmax_p_value(counts: np.ndarray, scores: Sequence[float]) -> float:
+def softmax_p_value(counts: Integers, scores: Sequence[float] | FloatArray) -> float:
     """Chi-square against the softmax; rare winners go together, two groups are tested exactly."""
     weights = np.exp(np.array(scores) - max(scores))
     expected = weights / weights.sum() * counts.sum()
@@ -183,7 +187,7 @@ def softmax_p_value(counts: np.ndarray, scores: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("gap", range(21))
-def test_two_candidates_win_as_the_softmax_says(gap) -> None:
+def test_two_candidates_win_as_the_softmax_says(gap: int) -> None:
     scores = (0, gap)
     assert softmax_p_value(selected(scores, gumbels()), scores) > ALPHA
 
@@ -198,13 +202,13 @@ def test_two_candidates_win_as_the_softmax_says(gap) -> None:
         (0.5, 0.25, 0, 0.75, 1, 1.25, 1.5, 1.75),
     ],
 )
-def test_several_candidates_win_as_the_softmax_says(scores) -> None:
+def test_several_candidates_win_as_the_softmax_says(scores: tuple[float, ...]) -> None:
     assert softmax_p_value(selected(scores, gumbels()), scores) > ALPHA
 
 
 @pytest.mark.parametrize("factor", OFF)
 @pytest.mark.parametrize("scores", [(0, 2), (0, 2.5), (0, 3)])
-def test_scores_off_by_three_percent_are_rejected(scores, factor: float) -> None:
+def test_scores_off_by_three_percent_are_rejected(scores: tuple[float, ...], factor: float) -> None:
     counts = selected([s * factor for s in scores], gumbels())
     assert softmax_p_value(counts, scores) < ALPHA
 
@@ -249,7 +253,7 @@ def two_dealers_win(gap: float) -> float:
     return float(value)
 
 
-async def deal_gumbels(session: Session) -> np.ndarray:
+async def deal_gumbels(session: Session) -> Integers:
     noise = DealerNoise(session.access, FRACTION_BITS)
     with session.step(Step.CHECK, "dealers") as channel:
         share = await noise.gumbel(channel, WIDE, 200_000, FRACTION_BITS)
@@ -268,7 +272,7 @@ def test_dealt_gumbels_are_sums_of_two() -> None:
 def test_bank_and_direct_samples_have_one_distribution() -> None:
     """What the bank hands out after much churn is as good as new."""
 
-    async def program(session: Session) -> np.ndarray:
+    async def program(session: Session) -> Integers:
         bank = NoiseBank(session, JointNoise(), RING, FRACTION_BITS, 64, 4096)
         opened = []
         for number in range(40):

@@ -2,15 +2,40 @@
 
 import asyncio
 import pickle
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from mpc.mpyc_engine.runtime import ShamirRuntime, StrictCodec, mpyc, start_runtime
 from mpc.session.session import Session
-from tests.support.shamir_program import job_program
+from tests.support.programs.scripted_noise import Opened, job_program
 
 OBSERVER = 0
+Rows = list[list[int]]
+"""The shares of an opening: per party its point, then its share of every element."""
+
+
+@dataclass(frozen=True)
+class ZeroTests:
+    """Whose zero tests run, MPyC's own or ours, and on which secrets; the first ones also alone."""
+
+    stock: bool
+    secrets: list[int]
+    n_single: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one party saw: its shares of the secrets, and what was opened to it, per call."""
+
+    order: int
+    shares: list[int]
+    of_arrays: dict[str, Rows]
+    of_elements: list[Rows]
 
 
 class OpenedShares:
@@ -18,61 +43,60 @@ class OpenedShares:
 
     def __init__(self, n_parties: int) -> None:
         self.n_parties = n_parties
-        self.seen = []
+        self.seen: list[Rows] = []
 
-    def wrap(self, recombine):
-        def recording(field, points, *args):
+    def wrap(self, recombine: Callable[..., Any]) -> Callable[..., Any]:
+        def recording(field: Any, points: Iterable[tuple[Any, Any]], *args: Any) -> Any:
             points = list(points)
             if len(points) == self.n_parties:
-                rows = [[int(x), *_integers(values)] for x, values in points]
-                self.seen.append(rows)
+                self.seen.append([[int(x), *_integers(values)] for x, values in points])
             return recombine(field, points, *args)
 
         return recording
 
 
-def _integers(values):
+def _integers(values: Any) -> list[int]:
+    """Return MPyC's field elements, of an array or a list, as integers."""
     values = getattr(values, "value", values)
     return [int(getattr(v, "value", v)) for v in values]
 
 
-async def zero_test_program(session: Session, argument):
+async def zero_test_program(session: Session, request: ZeroTests) -> Observed | None:
     """Run the three calls on party 1's secrets; return what the observer saw and its shares."""
     runtime, secint = start_runtime(session, 66)
-    if argument["stock"]:
+    if request.stock:
         del ShamirRuntime.output  # MPyC's own method is inherited again
     opened = OpenedShares(session.access.n_parties)
     for name in ("recombine", "np_recombine"):
         setattr(mpyc.thresha, name, opened.wrap(getattr(mpyc.thresha, name)))
-    values = np.array(argument["secrets"], object)
+    values = np.array(request.secrets, object)
     if session.pid != 1:
         values = np.zeros_like(values)
     array = runtime.input(secint.array(values), senders=1)
     shares = _integers(await runtime.gather(array))
-    reports = {}
+    of_arrays, of_elements = {}, []
     for call in ("np_is_zero_public", "np_reciprocal"):
         opened.seen.clear()
         await runtime.gather(getattr(runtime, call)(array))
-        reports[call] = opened.seen[0]
-    reports["is_zero_public"] = []
-    for i in range(argument["n_single"]):
+        of_arrays[call] = opened.seen[0]
+    for share in shares[: request.n_single]:
         opened.seen.clear()
-        element = secint(secint.field(shares[i]))
-        await runtime.is_zero_public(element)
-        reports["is_zero_public"].append(opened.seen[0])
-    mine = session.pid == OBSERVER
-    order = int(secint.field.order)
-    return {"order": order, "shares": shares, "opened": reports} if mine else None
+        await runtime.is_zero_public(secint(secint.field(share)))
+        of_elements.append(opened.seen[0])
+    if session.pid != OBSERVER:
+        return None
+    return Observed(int(secint.field.order), shares, of_arrays, of_elements)
 
 
-def _refuse(*_args, **_kwargs) -> None:
+def _refuse(*_args: object, **_kwargs: object) -> None:
     raise AssertionError("pickle was called")
 
 
-async def no_pickle_program(session: Session, argument):
+async def no_pickle_program(session: Session, engine: str) -> Opened:
     """Run a whole job while pickle refuses to work in this process."""
-    pickle.loads = pickle.dumps = pickle.load = pickle.dump = _refuse
-    return await job_program(session, argument)
+    for name in ("loads", "dumps", "load", "dump"):
+        setattr(pickle, name, _refuse)
+    return await job_program(session, engine)
 
 
 class Payload:
@@ -81,16 +105,16 @@ class Payload:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):
-        return (Path.touch, (Path(self.path),))
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
 
 
-async def malicious_program(session: Session, argument):
+async def malicious_program(session: Session, marker: Path) -> str:
     """Party 2 sends a pickle wherever an array is due; say how the others end."""
     runtime, secint = start_runtime(session, 66)
     if session.pid == 2:
-        evil = pickle.dumps(Payload(argument["marker"]))
-        StrictCodec.dumps = lambda self, values: evil
+        evil = pickle.dumps(Payload(marker))
+        pytest.MonkeyPatch().setattr(StrictCodec, "dumps", lambda self, values: evil)
     array = runtime.input(secint.array(np.array([1, 2], object)), senders=2)
     opened = asyncio.ensure_future(runtime.output(array))
     failure = session.network.failure
