@@ -1,7 +1,7 @@
 """Benchmark of the heavy step: sum |x - y| over secret x and public y.
 
 Three (or more) processes over TLS on loopback, warm, median of several runs; beside it, in the
-same run, stock MPyC's ``np_absolute`` at 10^4 cells. Every model count is above zero, so no cell
+same run, stock MPyC's `np_absolute` at 10^4 cells. Every model count is above zero, so no cell
 is skipped: this is the worst case of a scoring step.
 
     python scripts/bench_distance.py --cells 1000000 --bits 16 --parties 3 --json
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mpc.arrays import Integers
 from mpc.session.channel import Step
 from mpc.session.session import Session
 from mpc.shares.replicated import Share, ring
@@ -49,7 +50,9 @@ mpc.run(main())
 """
 
 
-def _shared_cells(session: Session, n_cells: int, bits: int, ring_bits: int) -> tuple[Share, Any]:
+def _shared_cells(
+    session: Session, n_cells: int, bits: int, ring_bits: int
+) -> tuple[Share, Integers]:
     """Deal a sharing of random counts from a public seed: only speed is looked at here."""
     generator = np.random.default_rng(1)
     algebra = ring(ring_bits)
@@ -66,7 +69,7 @@ def _shared_cells(session: Session, n_cells: int, bits: int, ring_bits: int) -> 
 
 
 async def distance_program(session: Session, argument: dict[str, int]) -> dict[str, Any]:
-    """Prepare once, then score ``runs`` times; every party runs it."""
+    """Prepare once, then score `runs` times; every party runs it."""
     n_cells, bits = argument["cells"], argument["bits"]
     counts, model = _shared_cells(session, n_cells, bits, argument["ring_bits"])
     with session.step(Step.PREPARE, "bench") as channel:

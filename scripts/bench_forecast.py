@@ -8,7 +8,6 @@ the forecast's to the run's; both ratios should lie between 0.7 and 1.3.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from parties.agreement.manifest import load_manifest
 from parties.forecast.forecast import forecast
+from parties.wire.run_facts import RunFacts
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def run_once(arguments: list[str], out: Path) -> Figures:
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         raise SystemExit(f"the run failed: {done.stderr[-500:]}")
-    facts = json.loads((out / "run.json").read_text("utf-8"))
-    return Figures(facts["seconds"]["total"], statistics.mean(facts["bytes_sent"]))
+    facts = RunFacts.model_validate_json((out / "run.json").read_bytes())
+    return Figures(facts.seconds.total, statistics.mean(facts.bytes_sent))
 
 
 def forecast_once(out: Path) -> Figures:

@@ -39,7 +39,7 @@ Run = Callable[[str], Awaitable[object]]
 
 
 async def _timed(session: Session, name: str, runs: int, run: Run) -> dict[str, Any]:
-    """Run once to warm up, then ``runs`` times, all parties starting together."""
+    """Run once to warm up, then `runs` times, all parties starting together."""
     seconds, megabytes, rounds = [], [], []
     for number in range(runs + 1):
         label = f"{name}-{number}"
