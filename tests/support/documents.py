@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import click
 import typer.main
+from typer.core import TyperCommand
 
 from parties.cli.app import app
 
@@ -14,13 +14,15 @@ PAGES = [
 ]
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, TyperCommand]:
     """Return the commands of `distaim` by name."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    return group.commands
+    found: dict[str, TyperCommand] = {}
+    for name, command in typer.main.get_group(app).commands.items():
+        assert isinstance(command, TyperCommand), f"{name} has commands of its own"
+        found[name] = command
+    return found
 
 
-def options_of(command: click.Command) -> set[str]:
+def options_of(command: TyperCommand) -> set[str]:
     """Return how the options of a command are written."""
     return {option for parameter in command.params for option in parameter.opts}
