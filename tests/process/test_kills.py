@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.test_deployment import assert_complete
-from tests.support.consortium import PARTIES, Consortium, wait_until
+from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
 
 
 def test_roles_are_killed_before_the_job_runs(tmp_path: Path) -> None:
     """Approved: a party that is alone. Collecting: holder, estimator. Frozen: estimator, party."""
     with Consortium(tmp_path, rounds=2) as c:
         c.start_party(0)
-        wait_until(lambda: "waiting for" in c.log("party-0"), 60, "party 0 is not up")
+        c.wait_until_up(0)
         c.kill("party-0")
         c.start_parties()
         c.start_job()
@@ -42,10 +41,7 @@ def test_roles_are_killed_before_the_job_runs(tmp_path: Path) -> None:
 def test_all_parties_are_killed_at_once_and_again_at_the_end(tmp_path: Path) -> None:
     """Running: as when the power fails. Done: the parties, and the estimator before it is told."""
     with Consortium(tmp_path, rounds=6, linger_seconds=6.0) as c:
-        c.start_parties()
-        c.start_job()
-        for number in range(2):
-            c.start_holder(number)
+        c.start_all()
         c.wait_for_event(0, "select", 2)
         for pid in PARTIES:
             c.kill(f"party-{pid}")

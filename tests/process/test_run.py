@@ -7,9 +7,7 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,14 @@ from aim_core.studies.clinic import write_clinic
 from parties.agreement.approval import load_approved_manifest
 from parties.wire.events import MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
+from tests.support.consortium import DISTAIM, wait_until
 
-COMMAND = [sys.executable, "-m", "parties", "run"]
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]
 
 
 def distaim(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parties", *arguments],
+        [*DISTAIM, *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -55,13 +53,6 @@ def children(parent: int) -> dict[str, int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.05)
-
-
 class Running:
     """A run that has reached its second round, with the ids of its children."""
 
@@ -70,12 +61,12 @@ class Running:
         self.log = out.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, *LARGE_DEMO, "--out", str(out), *extra],
+                [*DISTAIM, "run", *LARGE_DEMO, "--out", str(out), *extra],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
         try:
-            wait_until(lambda: "round 2: measured" in self.text() or self._ended(), 90)
+            wait_until(self._measured_or_ended, 90, "the second round does not come")
             assert not self._ended(), self.text()
             self.children = children(self.process.pid)
         except BaseException:
@@ -85,12 +76,19 @@ class Running:
     def text(self) -> str:
         return self.log.read_text()
 
+    def _measured_or_ended(self) -> bool:
+        return "round 2: measured" in self.text() or self._ended()
+
     def _ended(self) -> bool:
         return self.process.poll() is not None
 
     def assert_no_orphans(self, seconds: float) -> None:
         pids = self.children.values()
-        wait_until(lambda: not any("--config" in parent_and_command(p)[1] for p in pids), seconds)
+
+        def all_gone() -> bool:
+            return not any("--config" in parent_and_command(pid)[1] for pid in pids)
+
+        wait_until(all_gone, seconds, "a process of the run lives on")
 
 
 @pytest.fixture(scope="module")
