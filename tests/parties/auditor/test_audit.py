@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from aim_core.arrays import Counts
+from aim_core.domain import Clique
 from aim_core.errors import BudgetExceeded
 from aim_core.mechanisms import requests
 from aim_core.mechanisms.aim import aim, drive
@@ -28,6 +30,7 @@ from parties.identity.signatures import Signer
 from parties.wire.chain import head_after
 from parties.wire.entries import (
     BeginLine,
+    Entry,
     FinishLine,
     FreezeLine,
     LoadedLine,
@@ -367,11 +370,19 @@ class Simulated:
         for transcript in self.parties:
             transcript.close()
 
-    def write(self, entry, pids=range(N_PARTIES)) -> None:
+    def write(self, entry: Entry, pids: Iterable[int] = range(N_PARTIES)) -> None:
         for pid in pids:
             self.parties[pid].write(entry)
 
-    def charged(self, kind, request, cliques, rho: Fraction, delta: Fraction, **facts) -> bool:
+    def charged(
+        self,
+        kind: type[SelectLine | MeasureLine],
+        request: requests.Select | requests.Measure,
+        cliques: Sequence[Clique],
+        rho: Fraction,
+        delta: Fraction,
+        **facts: object,
+    ) -> bool:
         """Write a charge; party 2 has no line of a lost one. Return whether it is lost."""
         name = f"{kind.model_fields['event'].default}-{request.round}"
         name += f"-{request.attempt}" if request.attempt > 1 else ""
@@ -380,7 +391,7 @@ class Simulated:
         places = [self.inputs.candidates.index(clique) for clique in cliques]
         charge = {**entry.model_dump(), "round": request.round, "candidates": places}
         lost = name == self.lost
-        line = kind(**charge, ledger=self.head, **facts)
+        line = kind.model_validate({**charge, "ledger": self.head, **facts})
         self.write(line, range(2) if lost else range(N_PARTIES))
         if lost:
             for pid in range(N_PARTIES):
@@ -408,7 +419,7 @@ class Simulated:
         )
         return index
 
-    def measure(self, request: requests.Measure) -> list[np.ndarray] | requests.Lost:
+    def measure(self, request: requests.Measure) -> list[Counts] | requests.Lost:
         n = len(request.cliques)
         rho = n * self.noise.measure_rho(request.sigma2)
         delta = n * self.budget.per_marginal
