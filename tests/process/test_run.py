@@ -14,9 +14,20 @@ import pytest
 
 from aim_core.studies.clinic import write_clinic
 from parties.agreement.approval import load_approved_manifest
+from parties.local.options import RunOptions
+from parties.local.run import run
 from parties.wire.events import MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
 from tests.support.consortium import DISTAIM, wait_until
+
+KEYS = {
+    "epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved", "exact", "rounds", "selected",
+    "sigmas", "true_sigmas", "workload", "workload_error_l1", "workload_error_tv", "not_private",
+    "oracle", "estimator", "engine", "noise_variance_factor", "parties", "threshold", "holders",
+    "participation", "rows", "n_max", "seed", "cells", "candidates", "seconds", "bytes_sent",
+    "comm_rounds", "upload_bytes", "peak_rss_mb", "versions",
+}  # fmt: skip
+"""The keys of `run.json`, which scripts of others read."""
 
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]
 
@@ -170,6 +181,22 @@ def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
     facts = RunFacts.model_validate_json((out / "run.json").read_bytes())
     assert (facts.rows, facts.noise_variance_factor) == (100, 1.5)
     assert facts.bytes_sent == []
+
+
+def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    facts = run(RunOptions(out=out, oracle="plaintext", rounds=1, rows=50, seed=1))
+    text = (out / "run.json").read_text("utf-8")
+    raw = json.loads(text)
+    assert set(raw) == KEYS
+    assert set(raw["exact"]) == {"epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved"}
+    assert set(raw["seconds"]) == {
+        "collect", "score", "select", "measure", "fit", "sample", "total",
+    }  # fmt: skip
+    assert raw["not_private"] == ["workload_error_l1", "workload_error_tv"]
+    assert raw["selected"] == [list(clique) for clique in facts.selected]
+    assert RunFacts.model_validate_json(text) == facts
+    assert (facts.rows, facts.rounds, facts.bytes_sent, facts.upload_bytes) == (50, 1, [], {})
 
 
 @pytest.mark.parametrize("victim", ["party-1", "estimator"])

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from aim_core.errors import TableError
 from parties.agreement.approval import approve
 from parties.agreement.manifest import Manifest, save_manifest
+from parties.errors import ExitCode
 from parties.identity.certificates import Identity, make_identity
 from parties.local.ports import free_ports
+from parties.local.supervisor import Supervisor
+from parties.wire.failures import exit_code
 from tests.support.party_world import Raw, World, member
 
 STARTED: list[subprocess.Popen[str]] = []
@@ -119,3 +123,29 @@ def test_a_different_manifest_is_named(local_world: World, raw: Raw) -> None:
     assert {error["error"] for _, error in results} <= {"ManifestDiffers", "PeerTimeout"}
     assert any("they differ in n_max" in error["message"] for _, error in results)
     assert all(code != 0 for code, _ in results)
+
+
+def test_a_child_s_error_ends_its_parent_with_the_same_class_and_code(local_world: World) -> None:
+    """The road of `distaim run`: a holder's process refuses its table, the parent says so."""
+    world, tmp_path = local_world, local_world.folder
+    path = tmp_path / "manifest.json"
+    save_manifest(world.manifest(), path)
+    for pid in range(3):
+        approve(world.manifest(), path, world.identities[f"party-{pid}"])
+    (tmp_path / "table.csv").write_text("a,b,c\n0,0,0\n0,17,0\n")
+    ann = world.identities["ann"]
+    keys = {"certificate": str(ann.certificate_path), "key": str(ann.key_path)}
+    config = {
+        "manifest": str(path),
+        "table": str(tmp_path / "table.csv"),
+        "outbox": str(tmp_path / "outbox"),
+        "members": [{"name": "ann", **keys}],
+    }
+    (tmp_path / "holders.json").write_text(json.dumps(config))
+    report = tmp_path / "error.json"
+    arguments = ["submit", "--config", str(tmp_path / "holders.json"), "--error-file", str(report)]
+    with Supervisor(tmp_path) as supervisor:
+        child = supervisor.start("holders", arguments, report)
+        with pytest.raises(TableError, match="17") as caught:
+            supervisor.watch(child, lambda _: None)
+    assert child.process.returncode == exit_code(caught.value) == ExitCode.INPUT
