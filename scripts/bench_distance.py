@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mpc.arrays import Integers
 from mpc.session.channel import Step
 from mpc.session.session import Session
 from mpc.shares.replicated import Share, ring
@@ -49,7 +50,9 @@ mpc.run(main())
 """
 
 
-def _shared_cells(session: Session, n_cells: int, bits: int, ring_bits: int) -> tuple[Share, Any]:
+def _shared_cells(
+    session: Session, n_cells: int, bits: int, ring_bits: int
+) -> tuple[Share, Integers]:
     """Deal a sharing of random counts from a public seed: only speed is looked at here."""
     generator = np.random.default_rng(1)
     algebra = ring(ring_bits)

@@ -34,6 +34,9 @@ from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry, Request, RequestKind, StepCost, pack
 from parties.wire.transcript import first_head as first_transcript_head
 
+Vectors = dict[str, Any]
+"""What a file in tests/vectors holds."""
+
 VECTORS = Path(__file__).resolve().parents[1] / "tests" / "vectors"
 SECRET, SALT = bytes(range(32)), bytes(range(100, 132))
 LABELS = [
@@ -45,7 +48,7 @@ LABELS = [
 ]
 
 
-def packing_vectors() -> dict:
+def packing_vectors() -> Vectors:
     cases = []
     for bits in (1, 5, 8, 9, 16, 18, 19, 20, 24, 32, 48, 61):
         values = [(7 * i * i + (i << 40) + 3) % (1 << bits) for i in range(11)]
@@ -55,7 +58,7 @@ def packing_vectors() -> dict:
     return {"good": cases}
 
 
-def keystream_vectors() -> dict:
+def keystream_vectors() -> Vectors:
     key = extract_key(SECRET, digest(SALT, b"component", b"1"))
     streams = [
         {
@@ -75,7 +78,7 @@ def keystream_vectors() -> dict:
     }
 
 
-def upload_vectors() -> dict:
+def upload_vectors() -> Vectors:
     cases = []
     for m, t, bits in ((3, 1, 19), (4, 1, 20), (5, 2, 12)):
         upload = UploadFormat(AccessStructure(m, t), bits, 10)
@@ -101,7 +104,7 @@ def upload_vectors() -> dict:
     return {"good": cases, "bad": bad, "bad_cells": 2}
 
 
-def frame_vectors() -> dict:
+def frame_vectors() -> Vectors:
     payloads = [(Kind.HELLO, 0, b"{}"), (Kind.ENGINE, -(2**63), bytes(range(20)))]
     payloads += [(Kind.MPYC, 2**63 - 1, b"\x00"), (Kind.ABORT, 0, b"x"), (Kind.HEARTBEAT, 0, b"")]
     good = [
@@ -194,7 +197,7 @@ def manifest() -> Manifest:
     return Manifest.parse(raw_manifest())
 
 
-def request_vectors() -> dict:
+def request_vectors() -> Vectors:
     bodies = [
         (RequestKind.FREEZE, b'{"uploads":{"ann":"' + b"a" * 64 + b'"}}'),
         (RequestKind.SELECT, pack(SELECTION, b"\x00payload\xff")),
@@ -227,7 +230,7 @@ def request_vectors() -> dict:
     }
 
 
-def manifest_vectors() -> dict:
+def manifest_vectors() -> Vectors:
     made = manifest()
     bad = [
         ("a whole number beyond 2^53 - 1", ["mechanism", "seed"], 2**60),
@@ -249,7 +252,7 @@ def manifest_vectors() -> dict:
     }
 
 
-def ledger_vectors() -> dict:
+def ledger_vectors() -> Vectors:
     entries = [
         ("measure-0", "1/128", "1/1000000"),
         ("select-1", "1/5000000000000000000000", "0"),
@@ -299,7 +302,7 @@ def transcript_lines(entries: list[Entry], signer: str, purpose: str) -> list[st
         return path.read_text("utf-8").splitlines()
 
 
-def transcript_vectors() -> dict:
+def transcript_vectors() -> Vectors:
     begin = BeginLine(manifest=manifest().digest, party=1, name="party-1", version="1.0")
     request = Request(RequestKind.MEASURE, "measure-1", MEASUREMENT)
     charge = LedgerEntry(request=request.id, sha256=request.sha256, rho="1/8", delta="0")
@@ -337,7 +340,7 @@ def transcript_vectors() -> dict:
     }
 
 
-def approval_vectors() -> dict:
+def approval_vectors() -> Vectors:
     made = manifest()
     unsigned = Approval(
         party="party-0", manifest=made.digest, fields=field_hashes(made), signature=""

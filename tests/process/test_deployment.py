@@ -4,9 +4,7 @@ import contextlib
 import json
 import shutil
 import signal
-import sqlite3
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,43 +15,11 @@ import pytest
 
 from aim_core.tables.schema import Schema, schema_from_dict
 from parties.agreement.manifest import load_manifest
-from parties.auditor.audit import audit
 from parties.identity.signatures import Verifier
 from parties.local.ports import free_ports
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
-from parties.wire.run_facts import JobFacts
-from tests.support.consortium import PARTIES, Consortium, wait_until
+from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
 from tests.support.relay import Relay
-
-
-def assert_complete(consortium: Consortium, *, lost: int | None = None) -> None:
-    """Check results, agreement and the budget of a job that came to its end."""
-    c = consortium
-    manifest = load_manifest(c.manifest)
-    results = JobFacts.model_validate_json((c.out / "results.json").read_bytes())
-    rows = (c.out / "synthetic.csv").read_text().splitlines()
-    assert len(rows) > 1000
-    folders = [c.folder / f"party-{p}" for p in PARTIES]
-    outcome = audit([*folders, c.out], c.manifest)
-    assert outcome.verdict == "ok", outcome.findings
-    assert str(outcome.rho_spent) == results.rho_spent_exact
-    assert outcome.rho_spent <= Fraction(manifest.mechanism.rho)
-    ledgers = [_ledger(folder) for folder in folders]
-    assert ledgers[0] == ledgers[1] == ledgers[2]
-    assert sum(Fraction(rho) for _, rho, _ in ledgers[0]) == outcome.rho_spent
-    if lost is not None:
-        told = {r for p in PARTIES for line in c.lines(p) for r in line.get("lost", ())}
-        assert len(told) == lost
-
-
-def _ledger(folder: Path) -> list[tuple[str, str, str]]:
-    connection = sqlite3.connect(folder / "state" / "job.sqlite")
-    try:
-        return connection.execute(
-            "SELECT request, rho, head FROM ledger ORDER BY number"
-        ).fetchall()
-    finally:
-        connection.close()
 
 
 def test_parties_and_estimator_are_killed_and_the_job_completes(tmp_path: Path) -> None:
@@ -92,10 +58,7 @@ def test_parties_and_estimator_are_killed_and_the_job_completes(tmp_path: Path) 
 
 def test_a_rolled_back_ledger_is_named_by_the_others(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=60) as c:
-        c.start_parties()
-        c.start_job()
-        for number in range(2):
-            c.start_holder(number)
+        c.start_all()
         c.wait_for_event(0, "measured", 1)
         c.kill("party-1")
         state = c.folder / "party-1" / "state"
@@ -119,10 +82,7 @@ def test_a_rolled_back_ledger_is_named_by_the_others(tmp_path: Path) -> None:
 def test_kills_at_many_instants(tmp_path: Path, seed: int) -> None:
     """Kill a party every second or so, at instants that differ from run to run."""
     with Consortium(tmp_path, rounds=25, workload="3way") as c:
-        c.start_parties()
-        c.start_job()
-        for number in range(2):
-            c.start_holder(number)
+        c.start_all()
         for turn in range(6):
             time.sleep(1.5 + 0.37 * ((seed * 7 + turn * 3) % 5))
             victim = ["party-0", "party-1", "estimator", "party-2"][(seed + turn) % 4]
@@ -142,10 +102,7 @@ def test_kills_at_many_instants(tmp_path: Path, seed: int) -> None:
 @pytest.mark.slow
 def test_a_stalled_party_is_noticed_and_taken_back(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=30) as c:
-        c.start_parties()
-        c.start_job()
-        for number in range(2):
-            c.start_holder(number)
+        c.start_all()
         c.wait_for_event(0, "measured", 2)
         c.processes["party-1"].send_signal(signal.SIGSTOP)
 
@@ -251,10 +208,7 @@ def test_a_party_killed_in_a_shamir_job_is_named_and_restarts_resume(tmp_path: P
     folder = tmp_path / "consortium"
     folder.mkdir()
     with Consortium(folder, table=table, schema=schema, rounds=4, engine="shamir") as c:
-        c.start_parties()
-        c.start_job()
-        for number in range(2):
-            c.start_holder(number)
+        c.start_all()
         c.wait_for_event(0, "measured", 1)
         c.kill("party-1")
         for pid in (0, 2):

@@ -10,23 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.test_deployment import assert_complete
-from tests.support.consortium import DISTAIM, PARTIES, Consortium, wait_until
+from tests.support.consortium import DISTAIM, PARTIES, Consortium, assert_complete, wait_until
+from tests.support.needs import libfaketime, skip
 from tests.support.relay import Relay
 
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 HOUR = 3600
-
-
-def start_estimator_and_holders(consortium: Consortium) -> None:
-    consortium.start_job()
-    for number in range(2):
-        consortium.start_holder(number)
-
-
-def start_all(consortium: Consortium) -> None:
-    consortium.start_parties()
-    start_estimator_and_holders(consortium)
 
 
 def told(consortium: Consortium, *names: str) -> str:
@@ -45,7 +33,7 @@ def relayed(consortium: Consortium, rate: float = 1e9, delay: float = 0.0) -> It
 
 def test_a_slow_link_only_takes_longer(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=2, relayed=True) as c, relayed(c, 250e3, 0.008) as links:
-        start_all(c)
+        c.start_all()
         c.complete()
         assert sum(link.n_bytes for link in links) > 1_000_000
         assert_complete(c, lost=0)
@@ -54,7 +42,7 @@ def test_a_slow_link_only_takes_longer(tmp_path: Path) -> None:
 
 def test_a_damaged_link_is_met_again(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=4, relayed=True) as c, relayed(c) as links:
-        start_all(c)
+        c.start_all()
         for count in (1, 2):
             c.wait_for_event(0, "measured", count)
             links[count].damage = 1  # TLS finds the changed bytes, and ends the connection
@@ -68,7 +56,7 @@ def test_a_damaged_link_is_met_again(tmp_path: Path) -> None:
 def test_a_silent_link_is_named_within_the_deadline(tmp_path: Path) -> None:
     """The link takes everything and delivers nothing, then heals."""
     with Consortium(tmp_path, rounds=20, relayed=True) as c, relayed(c) as links:
-        start_all(c)
+        c.start_all()
         c.wait_for_event(0, "measured", 2)
         links[1].silent = True  # between parties 0 and 1
 
@@ -90,7 +78,7 @@ def small_disk(folder: Path, n_megabytes: int) -> Iterator[None]:
     try:
         subprocess.run(mount, check=True, capture_output=True, timeout=10)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted here: {error}")
+        skip("run the tests as root, where file systems may be mounted", error)
     try:
         yield
     finally:
@@ -142,16 +130,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 def shifted(seconds: int) -> dict[str, str]:
     """Return the environment of a process whose clock is off."""
-    if FAKETIME is None:
-        pytest.skip("libfaketime (Debian package faketime) is not installed")
     return {
-        "LD_PRELOAD": str(FAKETIME),
+        "LD_PRELOAD": str(libfaketime()),
         "FAKETIME": f"{seconds:+d}s",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 
 
-def doctor(consortium: Consortium, pid: int, environment: dict[str, str]) -> dict[str, dict]:
+def doctor(
+    consortium: Consortium, pid: int, environment: dict[str, str]
+) -> dict[str, dict[str, str]]:
     """Return a party's findings that are not ok, by check."""
     config = consortium.party_config(pid)
     done = subprocess.run(
@@ -179,7 +167,7 @@ def test_a_party_with_a_fast_clock_takes_part_and_doctor_names_it(tmp_path: Path
         assert "behind that of the party" in finding["what"]
         assert "NTP" in finding["fix"]
         assert set(doctor(c, 1, fast)) == {f"party {p} (party-{p}) clock" for p in (0, 2)}
-        start_estimator_and_holders(c)
+        c.start_estimator_and_holders()
         c.complete()
         assert_complete(c, lost=0)
 
@@ -191,7 +179,7 @@ def test_a_party_with_a_slow_clock_is_told_why_it_is_alone(tmp_path: Path) -> No
         c.start_party(0)
         c.start_party(1, slow)
         c.start_party(2)
-        wait_until(lambda: "waiting for" in c.log("party-1"), 60, "party 1 did not start")
+        c.wait_until_up(1)
         found = doctor(c, 1, slow)
         assert found["certificate"]["level"] == "error"
         assert "clock is behind" in found["certificate"]["cause"]

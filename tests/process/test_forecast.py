@@ -5,9 +5,7 @@ Seconds are compared by scripts/bench_forecast.py: no test may depend on the mac
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +19,9 @@ from aim_core.counts.workload import closure, parse_workload
 from aim_core.tables.schema import schema_from_dict
 from mpc.noise.bank import MAX_GAUSSIANS, NoiseBank
 from mpc.noise.sources import JointNoise
-from mpc.session.session import Channel, Session
+from mpc.session.channel import Channel
+from mpc.session.in_memory import run_parties
+from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, public_share, ring
 from parties.agreement.derived import ring_parameters
 from parties.agreement.manifest import Manifest, load_manifest
@@ -33,12 +33,9 @@ from parties.forecast.policy import made_up_codes
 from parties.forecast.secure_steps import Cost, padded, rehearse, shrunk
 from parties.forecast.steps import Clock, Link, gaussians_ahead
 from parties.forecast.trial import try_out
+from tests.support.consortium import DISTAIM
 from tests.support.finished_run import FinishedRun
-from tests.support.sessions import run_parties
-
-DATA = Path(
-    os.environ.get("DISTAIM_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
-)
+from tests.support.public_tables import public_file
 
 
 @pytest.fixture(scope="module")
@@ -247,20 +244,10 @@ def test_a_trial_run_that_fails_says_why(manifest: Manifest) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["demo", "adult", "shamir"])
 def test_a_run_sends_what_was_forecast(table: str, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "parties",
-        "run",
-        "--seed",
-        "1",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    command = [*DISTAIM, "run", "--seed", "1", "--out", str(tmp_path / "out")]
     if table == "adult":
-        if not DATA.is_dir():
-            pytest.skip("the Adult table is not on this machine; set DISTAIM_DATA")
-        command += [str(DATA / "adult.csv"), "--schema", str(DATA / "adult-domain.json")]
+        domain = public_file("adult-domain.json")
+        command += [str(public_file("adult.csv")), "--schema", str(domain)]
     if table == "shamir":
         schema, rows = dict.fromkeys("abcdef", 12), tmp_path / "rows.csv"
         (tmp_path / "schema.json").write_text(json.dumps(schema))

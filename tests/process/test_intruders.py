@@ -24,8 +24,8 @@ from parties.identity.tls import client_context
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import UploadReceipt, parse
-from tests.process.test_deployment import assert_complete
-from tests.support.consortium import PARTIES, Consortium, wait_until
+from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
+from tests.support.programs import crowd
 
 N_HOLDERS = 50
 PROCESSES = 2
@@ -83,7 +83,7 @@ def test_garbage_strangers_and_replays_change_nothing(tmp_path: Path) -> None:
         c.start_party(0)
         c.start_party(1)
         for pid in (0, 1):
-            wait_until(lambda p=pid: "waiting for" in c.log(f"party-{p}"), 60, "not up")
+            c.wait_until_up(pid)
         for pid in (0, 1):  # the ports for peers are open now
             for port in (c.mpc[pid], c.https[pid]):
                 send_garbage(port)
@@ -149,7 +149,7 @@ def test_garbage_under_a_partys_own_key_names_it_and_loses_nothing(tmp_path: Pat
         }
         hello = frame(Kind.HELLO, 0, json.dumps({"pid": 0, "binding": binding}).encode())
         for pid in (1, 2):
-            wait_until(lambda p=pid: "waiting for" in c.log(f"party-{p}"), 60, "not up")
+            c.wait_until_up(pid)
         with PartyClient(manifest, 1, c.identities["holder-0"], 10) as client:
             client.put("holder-0", sharing, BodyFile(outbox / "body-1.share"), 0)
         with contextlib.ExitStack() as stack:
@@ -179,9 +179,11 @@ def test_fifty_holders_at_once(tmp_path: Path) -> None:
             (tmp_path / f"holder-{number}" / "table.csv").write_text("".join(own))
         c.start_parties()
         wait_until(lambda: "all peers" in c.log("party-0"), 60, "the parties never met")
-        crowd = [sys.executable, str(Path(__file__).with_name("crowd.py")), str(tmp_path)]
+        submitting = [sys.executable, str(Path(crowd.__file__)), str(tmp_path)]
         numbers = [range(N_HOLDERS)[place::PROCESSES] for place in range(PROCESSES)]
-        sent = [subprocess.Popen([*crowd, *map(str, n)], stdout=subprocess.PIPE) for n in numbers]
+        sent = [
+            subprocess.Popen([*submitting, *map(str, n)], stdout=subprocess.PIPE) for n in numbers
+        ]
         try:
             outputs = [process.communicate(timeout=60)[0] for process in sent]
         finally:

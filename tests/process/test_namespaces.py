@@ -22,8 +22,9 @@ import pytest
 from aim_core.studies.clinic import write_clinic
 from parties.wire.run_facts import JobFacts
 from tests.support.consortium import wait_until
+from tests.support.documents import ROOT
+from tests.support.needs import needs_iproute2, needs_root, skip
 
-ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
 PARTIES = ("a", "b", "c")
 HOLDERS = ("clinic-east", "clinic-west")
@@ -31,11 +32,7 @@ SITES = (*PARTIES, *HOLDERS, "lab")
 NETWORK = "10.77.0."
 HEALTH = "import urllib.request as u; print(u.urlopen('http://{}:8080/healthz', timeout=3).status)"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-    pytest.mark.skipif(shutil.which("ip") is None, reason="network namespaces need iproute2"),
-]
+pytestmark = [pytest.mark.slow, needs_root, needs_iproute2]
 
 
 def commands(section: str) -> list[list[str]]:
@@ -67,7 +64,7 @@ def namespaces() -> Iterator[str]:
                 ip("netns", "add", name)
             ip("-n", names[-1], "link", "add", "br0", "up", "type", "bridge")
         except OSError as error:
-            pytest.skip(f"network namespaces cannot be made here: {error}")
+            skip("run the tests as root, where network namespaces may be made", error)
         for n, name in enumerate(names[:-1]):
             far = ("peer", "name", f"p{n}", "netns", names[-1])
             ip("link", "add", "eth0", "netns", name, "type", "veth", *far)
@@ -84,7 +81,7 @@ def namespaces() -> Iterator[str]:
             shutil.rmtree(files, ignore_errors=True)
 
 
-class World:
+class Sites:
     """The sites' folders and processes. A command runs in its site's folder and namespace."""
 
     def __init__(self, folder: Path, token: str) -> None:
@@ -140,51 +137,51 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def sites(tmp_path: Path) -> Iterator[Sites]:
     with namespaces() as token:
-        world = World(tmp_path, token)
+        sites = Sites(tmp_path, token)
         try:
-            yield world
+            yield sites
         finally:
-            for process in world.processes.values():
+            for process in sites.processes.values():
                 process.kill()
                 process.wait()
 
 
-def test_the_guide_is_walked_over_separate_networks(world: World) -> None:
-    make_keys_and_manifest(world)
-    approve(world)
-    examine_and_start(world)
-    submit_and_run(world)
-    audit(world)
-    keys = {site: (world.folder / site / f"{site}.key").read_bytes() for site in SITES}
-    files = [path for path in world.folder.rglob("*") if path.is_file()]
+def test_the_guide_is_walked_over_separate_networks(sites: Sites) -> None:
+    make_keys_and_manifest(sites)
+    approve(sites)
+    examine_and_start(sites)
+    submit_and_run(sites)
+    audit(sites)
+    keys = {site: (sites.folder / site / f"{site}.key").read_bytes() for site in SITES}
+    files = [path for path in sites.folder.rglob("*") if path.is_file()]
     for site, key in keys.items():  # no key has ever left
         assert [path for path in files if key in path.read_bytes()] == [
-            world.folder / site / f"{site}.key"
+            sites.folder / site / f"{site}.key"
         ]
 
 
-def make_keys_and_manifest(world: World) -> None:
-    world.run(*[(call[1], call) for call in commands("2. Keys")])
+def make_keys_and_manifest(sites: Sites) -> None:
+    sites.run(*[(call[1], call) for call in commands("2. Keys")])
     for site in SITES:
-        world.send(f"{site}.crt", site, ["a"])
-    table, schema = write_clinic(world.folder / "demo")
-    shutil.copy(schema, world.folder / "a" / "schema.toml")
+        sites.send(f"{site}.crt", site, ["a"])
+    table, schema = write_clinic(sites.folder / "demo")
+    shutil.copy(schema, sites.folder / "a" / "schema.toml")
     head, *rows = table.read_text().splitlines(keepends=True)
     for place, holder in enumerate(HOLDERS):
         own = "".join([head, *rows[place :: len(HOLDERS)]])
-        (world.folder / holder / "patients.csv").write_text(own)
+        (sites.folder / holder / "patients.csv").write_text(own)
     init, estimate = commands("3. The manifest")
     expires = init.index("--expires") + 1  # the guide's day passes, and adaptive rounds take long
     init[expires] = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=3):%Y-%m-%d}"
-    world.run(("a", [*init, "--rounds", "3"]))
-    world.run(("a", estimate))
-    shutil.copy(world.folder / "a" / "consortium" / "manifest.toml", world.folder / "a")
-    world.send("manifest.toml", "a", SITES)
+    sites.run(("a", [*init, "--rounds", "3"]))
+    sites.run(("a", estimate))
+    shutil.copy(sites.folder / "a" / "consortium" / "manifest.toml", sites.folder / "a")
+    sites.send("manifest.toml", "a", SITES)
 
 
-def approve(world: World) -> None:
+def approve(sites: Sites) -> None:
     sign, check = commands("4. Approve")
     for pid, site in enumerate(PARTIES):
         changes = (
@@ -195,66 +192,66 @@ def approve(world: World) -> None:
             ("pid = 0", f"pid = {pid}"),
             ("# linger_seconds = 600.0", "linger_seconds = 2.0"),
         )
-        text = world.settings(site, "party-a.toml", *changes)
-        (world.folder / site / "party.toml").write_text(text)
-    world.run(*[(site, sign) for site in PARTIES], answer="y\n")
-    world.run(("a", check), code=1)
-    world.run(("a", commands("6. Start")[0]), code=2)
-    assert "b, c have not signed it" in world.log("a")
+        text = sites.settings(site, "party-a.toml", *changes)
+        (sites.folder / site / "party.toml").write_text(text)
+    sites.run(*[(site, sign) for site in PARTIES], answer="y\n")
+    sites.run(("a", check), code=1)
+    sites.run(("a", commands("6. Start")[0]), code=2)
+    assert "b, c have not signed it" in sites.log("a")
     for site in PARTIES:
-        world.send(f"approvals/{site}.json", site, SITES, "approvals")
-    world.run(*[(site, check) for site in SITES])
+        sites.send(f"approvals/{site}.json", site, SITES, "approvals")
+    sites.run(*[(site, check) for site in SITES])
 
 
-def examine_and_start(world: World) -> None:
+def examine_and_start(sites: Sites) -> None:
     party, *others = commands("5. Doctor")
-    world.run(*[(site, party) for site in PARTIES])
+    sites.run(*[(site, party) for site in PARTIES])
     (run,) = commands("6. Start")
     for site in ("c", "a", "b"):  # any order
-        world.start(site, ["-m", "parties", *run])
-    running = dict(world.processes)
-    wait_until(lambda: all("all peers" in world.log(s) for s in PARTIES), 60, "they never met")
-    sites = [Path(call[call.index("--cert") + 1]).stem for call in others]
-    assert sites == [HOLDERS[0], "lab"]
-    world.run(*zip(sites, others, strict=True), ("a", party))
-    assert "answers at https://b.example.org:8443" in world.log("a")
-    world.processes.update({site: running[site] for site in PARTIES})
+        sites.start(site, ["-m", "parties", *run])
+    running = dict(sites.processes)
+    wait_until(lambda: all("all peers" in sites.log(s) for s in PARTIES), 60, "they never met")
+    named = [Path(call[call.index("--cert") + 1]).stem for call in others]
+    assert named == [HOLDERS[0], "lab"]
+    sites.run(*zip(named, others, strict=True), ("a", party))
+    assert "answers at https://b.example.org:8443" in sites.log("a")
+    sites.processes.update({site: running[site] for site in PARTIES})
     health = [("a", "127.0.0.1", 0), ("b", "a.example.org", 1)]  # the page is on loopback alone
     for site, host, code in health:
-        assert world.start(f"{site}", ["-c", HEALTH.format(host)]).wait(30) == code
-        world.processes[site] = running[site]
+        assert sites.start(f"{site}", ["-c", HEALTH.format(host)]).wait(30) == code
+        sites.processes[site] = running[site]
 
 
-def submit_and_run(world: World) -> None:
+def submit_and_run(sites: Sites) -> None:
     (submit,) = commands("7. Submit")
     other = [word.replace(*HOLDERS) for word in submit]
-    world.run((HOLDERS[0], submit))
-    world.processes["b"].kill()
-    world.processes["b"].wait()
-    world.start("b", ["-m", "parties", *commands("6. Start")[0]])
-    world.run((HOLDERS[1], other))
+    sites.run((HOLDERS[0], submit))
+    sites.processes["b"].kill()
+    sites.processes["b"].wait()
+    sites.start("b", ["-m", "parties", *commands("6. Start")[0]])
+    sites.run((HOLDERS[1], other))
     for holder in HOLDERS:
-        assert len(list((world.folder / holder / "receipts").glob("*/party-*.json"))) == 3
+        assert len(list((sites.folder / holder / "receipts").glob("*/party-*.json"))) == 3
     job, configured = commands("8. The job")
-    world.run(("lab", job))
+    sites.run(("lab", job))
     for site in PARTIES:
-        assert world.processes[site].wait(60) == 0, world.log(site)
-    (world.folder / "lab" / "estimator.toml").write_text(world.settings("lab", "estimator.toml"))
-    world.run(("lab", configured))  # the same job in its other form: its results are there
-    results = world.folder / "lab" / "results"
+        assert sites.processes[site].wait(60) == 0, sites.log(site)
+    (sites.folder / "lab" / "estimator.toml").write_text(sites.settings("lab", "estimator.toml"))
+    sites.run(("lab", configured))  # the same job in its other form: its results are there
+    results = sites.folder / "lab" / "results"
     assert len((results / "synthetic.csv").read_text().splitlines()) > 1000
     facts = JobFacts.model_validate_json((results / "results.json").read_bytes())
     assert facts.holders == list(HOLDERS)
 
 
-def audit(world: World) -> None:
+def audit(sites: Sites) -> None:
     (words,) = commands("9. Audit")
-    auditor = world.folder / "auditor"
+    auditor = sites.folder / "auditor"
     for site in PARTIES:
-        shutil.copytree(world.folder / site / "transcript", auditor / site)
-    shutil.copytree(world.folder / "lab" / "results", auditor / "results")
-    shutil.copy(world.folder / "a" / "manifest.toml", auditor)
-    shutil.copytree(world.folder / "a" / "approvals", auditor / "approvals")
+        shutil.copytree(sites.folder / site / "transcript", auditor / site)
+    shutil.copytree(sites.folder / "lab" / "results", auditor / "results")
+    shutil.copy(sites.folder / "a" / "manifest.toml", auditor)
+    shutil.copytree(sites.folder / "a" / "approvals", auditor / "approvals")
     done = subprocess.run(
         [sys.executable, "-m", "parties", *words, "--json"],
         cwd=auditor,

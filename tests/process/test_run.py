@@ -7,25 +7,34 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aim_core.studies.clinic import write_clinic
 from parties.agreement.approval import load_approved_manifest
+from parties.local.options import RunOptions
+from parties.local.run import run
 from parties.wire.events import MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
+from tests.support.consortium import DISTAIM, wait_until
 
-COMMAND = [sys.executable, "-m", "parties", "run"]
+KEYS = {
+    "epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved", "exact", "rounds", "selected",
+    "sigmas", "true_sigmas", "workload", "workload_error_l1", "workload_error_tv", "not_private",
+    "oracle", "estimator", "engine", "noise_variance_factor", "parties", "threshold", "holders",
+    "participation", "rows", "n_max", "seed", "cells", "candidates", "seconds", "bytes_sent",
+    "comm_rounds", "upload_bytes", "peak_rss_mb", "versions",
+}  # fmt: skip
+"""The keys of `run.json`, which scripts of others read."""
+
 LARGE_DEMO = ["--workload", "3way", "--rounds", "200", "--seed", "1"]
 
 
 def distaim(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parties", *arguments],
+        [*DISTAIM, *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -55,13 +64,6 @@ def children(parent: int) -> dict[str, int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.05)
-
-
 class Running:
     """A run that has reached its second round, with the ids of its children."""
 
@@ -70,12 +72,12 @@ class Running:
         self.log = out.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, *LARGE_DEMO, "--out", str(out), *extra],
+                [*DISTAIM, "run", *LARGE_DEMO, "--out", str(out), *extra],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
         try:
-            wait_until(lambda: "round 2: measured" in self.text() or self._ended(), 90)
+            wait_until(self._measured_or_ended, 90, "the second round does not come")
             assert not self._ended(), self.text()
             self.children = children(self.process.pid)
         except BaseException:
@@ -85,12 +87,19 @@ class Running:
     def text(self) -> str:
         return self.log.read_text()
 
+    def _measured_or_ended(self) -> bool:
+        return "round 2: measured" in self.text() or self._ended()
+
     def _ended(self) -> bool:
         return self.process.poll() is not None
 
     def assert_no_orphans(self, seconds: float) -> None:
         pids = self.children.values()
-        wait_until(lambda: not any("--config" in parent_and_command(p)[1] for p in pids), seconds)
+
+        def all_gone() -> bool:
+            return not any("--config" in parent_and_command(pid)[1] for pid in pids)
+
+        wait_until(all_gone, seconds, "a process of the run lives on")
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +181,22 @@ def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
     facts = RunFacts.model_validate_json((out / "run.json").read_bytes())
     assert (facts.rows, facts.noise_variance_factor) == (100, 1.5)
     assert facts.bytes_sent == []
+
+
+def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    facts = run(RunOptions(out=out, oracle="plaintext", rounds=1, rows=50, seed=1))
+    text = (out / "run.json").read_text("utf-8")
+    raw = json.loads(text)
+    assert set(raw) == KEYS
+    assert set(raw["exact"]) == {"epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved"}
+    assert set(raw["seconds"]) == {
+        "collect", "score", "select", "measure", "fit", "sample", "total",
+    }  # fmt: skip
+    assert raw["not_private"] == ["workload_error_l1", "workload_error_tv"]
+    assert raw["selected"] == [list(clique) for clique in facts.selected]
+    assert RunFacts.model_validate_json(text) == facts
+    assert (facts.rows, facts.rounds, facts.bytes_sent, facts.upload_bytes) == (50, 1, [], {})
 
 
 @pytest.mark.parametrize("victim", ["party-1", "estimator"])

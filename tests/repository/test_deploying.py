@@ -5,9 +5,11 @@ import json
 import re
 import shlex
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from parties.setup.config import (
     EstimatorConfig,
@@ -22,7 +24,7 @@ from tests.support.documents import ROOT, commands, options_of
 
 DEPLOY = ROOT / "deploy"
 GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
-SAMPLES = {
+SAMPLES: dict[str, tuple[Callable[[Path], BaseModel], type[BaseModel]]] = {
     "party-a.toml": (load_party_config, PartyConfig),
     "holder.toml": (load_holders_config, HoldersConfig),
     "estimator.toml": (load_estimator_config, EstimatorConfig),
@@ -30,14 +32,14 @@ SAMPLES = {
 ROLES = {"keys", "init", "approve", "doctor", "party", "estimate", "submit", "job", "audit"}
 
 
-def calls():
+def calls() -> list[list[str]]:
     """Return the words of every `distaim` line in the guide's code blocks."""
     text = "".join(re.findall(r"```\n(.*?)```", GUIDE, re.DOTALL)).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.startswith("distaim ")]
     return [shlex.split(line)[1:] for line in lines]
 
 
-def with_all_keys(name: str):
+def with_all_keys(name: str) -> str:
     """Return a sample's text with the keys that it shows as comments switched on."""
     return re.sub(r"^# (\w+ = )", r"\1", (DEPLOY / name).read_text("utf-8"), flags=re.MULTILINE)
 
@@ -69,7 +71,7 @@ def test_the_guide_walks_through_every_command() -> None:
 
 
 @pytest.mark.parametrize("call", calls(), ids=" ".join)
-def test_commands_of_the_guide_parse(call) -> None:
+def test_commands_of_the_guide_parse(call: list[str]) -> None:
     name, *arguments = call
     command = commands()[name]
     assert {word for word in arguments if word.startswith("--")} <= options_of(command)
@@ -80,14 +82,15 @@ def test_quoted_messages_are_the_programs() -> None:
     rows = re.findall(r"^\| (`.*?) \|", GUIDE.partition("## Troubleshooting")[2], re.MULTILINE)
     quoted = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
     folders = (ROOT / package for package in ("aim_core", "mpc", "parties"))
-    sources = "".join(path.read_text("utf-8") for folder in folders for path in folder.glob("*.py"))
+    sources = "".join(
+        path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py")
+    )
     assert len(quoted) > 10
     assert [text for text in quoted if text not in sources] == []
 
 
 def test_unit_and_containers_start_a_party() -> None:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str
+    unit = configparser.RawConfigParser(strict=False)
     unit.read(DEPLOY / "distaim-party.service")
     program, *arguments = unit["Service"]["ExecStart"].split()
     assert Path(program).name == "distaim"

@@ -5,10 +5,12 @@ import datetime as dt
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +18,11 @@ from aim_core.studies.clinic import write_clinic
 from aim_core.tables.schema import Schema, load_schema
 from parties.agreement.approval import approve
 from parties.agreement.draft import Members, Terms, build_manifest, derive, draft_inputs
-from parties.agreement.manifest import Member, PartyEntry, save_manifest
+from parties.agreement.manifest import Member, PartyEntry, load_manifest, save_manifest
+from parties.auditor.audit import audit
 from parties.identity.certificates import Identity, make_identity
 from parties.local.ports import free_ports
+from parties.wire.run_facts import JobFacts
 
 DISTAIM = [sys.executable, "-m", "parties"]
 PARTIES = range(3)
@@ -209,6 +213,15 @@ class Consortium:
             ],
         )
 
+    def start_estimator_and_holders(self) -> None:
+        self.start_job()
+        for number in range(2):
+            self.start_holder(number)
+
+    def start_all(self) -> None:
+        self.start_parties()
+        self.start_estimator_and_holders()
+
     @property
     def out(self) -> Path:
         return self.folder / "out"
@@ -230,6 +243,11 @@ class Consortium:
             return self.events(pid).count(event) >= count
 
         wait_until(reached, seconds, f"party {pid} never wrote {event}\n{self._logs()}")
+
+    def wait_until_up(self, pid: int) -> None:
+        """Wait until a party listens and misses its peers."""
+        name = f"party-{pid}"
+        wait_until(lambda: "waiting for" in self.log(name), 60, f"{name} is not up")
 
     def wait_for(self, name: str, seconds: float = 90) -> None:
         """Wait until a process has ended well."""
@@ -253,3 +271,33 @@ class Consortium:
 
 def _files(identity: Identity) -> dict[str, str]:
     return {"certificate": str(identity.certificate_path), "key": str(identity.key_path)}
+
+
+def assert_complete(consortium: Consortium, *, lost: int | None = None) -> None:
+    """Check results, agreement and the budget of a job that came to its end."""
+    c = consortium
+    manifest = load_manifest(c.manifest)
+    results = JobFacts.model_validate_json((c.out / "results.json").read_bytes())
+    rows = (c.out / "synthetic.csv").read_text().splitlines()
+    assert len(rows) > 1000
+    folders = [c.folder / f"party-{p}" for p in PARTIES]
+    outcome = audit([*folders, c.out], c.manifest)
+    assert outcome.verdict == "ok", outcome.findings
+    assert str(outcome.rho_spent) == results.rho_spent_exact
+    assert outcome.rho_spent <= Fraction(manifest.mechanism.rho)
+    ledgers = [_ledger(folder) for folder in folders]
+    assert ledgers[0] == ledgers[1] == ledgers[2]
+    assert sum(Fraction(rho) for _, rho, _ in ledgers[0]) == outcome.rho_spent
+    if lost is not None:
+        told = {r for p in PARTIES for line in c.lines(p) for r in line.get("lost", ())}
+        assert len(told) == lost
+
+
+def _ledger(folder: Path) -> list[tuple[str, str, str]]:
+    connection = sqlite3.connect(folder / "state" / "job.sqlite")
+    try:
+        return connection.execute(
+            "SELECT request, rho, head FROM ledger ORDER BY number"
+        ).fetchall()
+    finally:
+        connection.close()

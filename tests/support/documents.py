@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import typer.main
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from parties.cli.app import app
 
@@ -16,10 +16,11 @@ PAGES = [
 
 def commands() -> dict[str, TyperCommand]:
     """Return the commands of `distaim` by name."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    made = group.commands.items()
-    return {name: command for name, command in made if isinstance(command, TyperCommand)}
+    found: dict[str, TyperCommand] = {}
+    for name, command in typer.main.get_group(app).commands.items():
+        assert isinstance(command, TyperCommand), f"{name} has commands of its own"
+        found[name] = command
+    return found
 
 
 def options_of(command: TyperCommand) -> set[str]:

@@ -1,15 +1,18 @@
 """A small job for tests of the roles: identities, manifest, and a scripted engine."""
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aim_core.privacy.noise_facts import Noise
 from aim_core.tables.schema import schema_from_dict
+from mpc.arrays import Array, Integers
 from mpc.errors import MpcError
 from parties.agreement.budget import Budget
 from parties.agreement.manifest import PROTOCOL, Manifest
@@ -19,6 +22,9 @@ from parties.party.job import PartyJob
 from parties.party.state.uploads import UploadPart
 from parties.setup.config import PartyConfig
 from parties.wire.messages import StepCost, UploadReceipt
+
+Raw = dict[str, Any]
+"""A manifest, or an error, as parsed JSON."""
 
 PER_MARGINAL, PER_CANDIDATE = Fraction(1, 10**6), Fraction(1, 10**9)
 SIZES = {"a": 2, "b": 3, "c": 2}
@@ -43,7 +49,7 @@ class World:
         names = ["party-0", "party-1", "party-2", "ann", "bob", "estimator", "stranger"]
         self.identities = {name: make_identity(name, self.folder / "keys") for name in names}
 
-    def raw(self) -> dict:
+    def raw(self) -> Raw:
         parties = [
             {
                 **member(self.identities[f"party-{pid}"]),
@@ -84,18 +90,22 @@ class World:
     def manifest(self) -> Manifest:
         return Manifest.parse(self.raw())
 
-    def job(self, pid: int = 0, reconnect_seconds: float = 0.0) -> PartyJob:
+    def job(
+        self, pid: int = 0, reconnect_seconds: float = 0.0, site: Path | None = None
+    ) -> PartyJob:
+        """Return a party's job, with its state and transcript in `site`: here, if not said."""
+        folder = site or self.folder
         identity = self.identities[f"party-{pid}"]
         config = PartyConfig(
             name=identity.name,
-            manifest=self.folder / "manifest.json",
+            manifest=folder / "manifest.json",
             certificate=identity.certificate_path,
             key=identity.key_path,
             pid=pid,
             https_port=self.ports[pid],
             mpc_port=self.ports[pid] + 1000,
-            state=self.folder / identity.name,
-            transcript=self.folder / f"{identity.name}.jsonl",
+            state=folder / identity.name,
+            transcript=folder / f"{identity.name}.jsonl",
             reconnect_seconds=reconnect_seconds,
         )
         manifest = self.manifest()
@@ -117,13 +127,26 @@ async def send_upload(
     return await job.upload(holder, part, chunks())
 
 
+def measure_body(
+    round_number: int = 1, *, candidates: Sequence[int] = (1,), sigma2: str = "4"
+) -> bytes:
+    """Return what the estimator sends to have marginals measured."""
+    request = {"round": round_number, "candidates": list(candidates), "sigma2": sigma2}
+    return json.dumps(request).encode()
+
+
+def freeze_body(**uploads: str) -> bytes:
+    """Return what the estimator sends to close the door: holders and their uploads' ids."""
+    return json.dumps({"uploads": uploads}).encode()
+
+
 class ScriptedEngine:
     """Notes what it is asked, answers the first candidate and zero marginals."""
 
     def __init__(self, error: MpcError | None = None) -> None:
         self.noise = Noise()
         self.fraction_bits = 24
-        self.calls: list[tuple] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.agreed: list[tuple[str, dict[str, bytes]]] = []
         self.said: dict[int, bytes] = {}
         self.error = error
@@ -141,13 +164,22 @@ class ScriptedEngine:
     async def load(self, uploads: Mapping[str, Path]) -> None:
         self.calls.append(("load", [path.name for path in uploads.values()]))
 
-    async def select(self, label: str, candidates, model_counts, multipliers, biases) -> int:
+    async def select(
+        self,
+        label: str,
+        candidates: Sequence[int],
+        model_counts: Sequence[Array],
+        multipliers: Sequence[int],
+        biases: Sequence[int],
+    ) -> int:
         if self.error:
             raise self.error
         self.calls.append(("select", label, list(candidates), list(multipliers), list(biases)))
         return 0
 
-    async def measure(self, label: str, candidates: Sequence[int], sigma2: Fraction) -> list:
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[Integers]:
         self.calls.append(("measure", label, list(candidates), sigma2))
         return [np.zeros(self.sizes[place], np.int64) for place in candidates]
 

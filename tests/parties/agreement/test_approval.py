@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,17 +31,12 @@ from parties.holder.submit import submit
 from parties.identity.certificates import Identity, make_identity
 from parties.party.process import run_party
 from parties.setup.config import EstimatorConfig, HolderMember, HoldersConfig, PartyConfig
-from tests.support.party_world import World, send_upload
+from tests.support.party_world import Raw, World, send_upload
 
 PARTIES = ("party-0", "party-1", "party-2")
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
-def signed(world: World, folder: Path, raw: dict | None = None, by: tuple = PARTIES) -> Path:
+def signed(world: World, folder: Path, raw: Raw | None = None, by: Sequence[str] = PARTIES) -> Path:
     manifest = Manifest.parse(raw or world.raw())
     path = folder / "manifest.json"
     save_manifest(manifest, path)
@@ -83,7 +78,7 @@ def test_any_change_of_a_signed_file_is_found(world: World, tmp_path: Path) -> N
     text = file.read_text()
     raw = json.loads(text)
     flipped = ("f" if raw["signature"][0] != "f" else "0") + raw["signature"][1:]
-    changes = [
+    changes: list[Raw] = [
         {"party": "party-0"},
         {"manifest": "0" * 64},
         {"fields": {**raw["fields"], "n_max": "0" * 32}},
@@ -262,12 +257,12 @@ def test_the_toml_keeps_names_of_columns_that_need_quotes(world: World, tmp_path
 
 
 @pytest.fixture
-def payable(world: World) -> dict:
+def payable(world: World) -> Raw:
     """A manifest whose rho epsilon and delta pay for."""
     return {**world.raw(), "noise": "joint", "sigma2_max": "100000"}
 
 
-def test_the_command_shows_asks_and_signs(world: World, tmp_path: Path, payable: dict) -> None:
+def test_the_command_shows_asks_and_signs(world: World, tmp_path: Path, payable: Raw) -> None:
     path = signed(world, tmp_path, payable, by=())
     identity = world.identities["party-0"]
     site = ["--cert", str(identity.certificate_path), "--key", str(identity.key_path)]
@@ -290,7 +285,7 @@ def test_the_command_shows_asks_and_signs(world: World, tmp_path: Path, payable:
     assert approval.manifest == Manifest.parse(payable).digest
 
 
-def test_the_command_lists_who_has_signed(world: World, tmp_path: Path, payable: dict) -> None:
+def test_the_command_lists_who_has_signed(world: World, tmp_path: Path, payable: Raw) -> None:
     path = signed(world, tmp_path, payable, by=PARTIES[:2])
     code, out, _ = distaim("approve", str(path), "--check")
     assert code == 1
@@ -303,7 +298,7 @@ def test_the_command_lists_who_has_signed(world: World, tmp_path: Path, payable:
 
 
 def test_the_command_signs_nothing_that_is_wrong(
-    world: World, tmp_path: Path, payable: dict
+    world: World, tmp_path: Path, payable: Raw
 ) -> None:
     identity = world.identities["party-0"]
     site = ["--cert", str(identity.certificate_path), "--key", str(identity.key_path), "--yes"]
@@ -320,7 +315,7 @@ def test_the_command_signs_nothing_that_is_wrong(
 
 
 def test_the_command_warns_of_a_certificate_that_ends_soon(
-    world: World, tmp_path: Path, payable: dict
+    world: World, tmp_path: Path, payable: Raw
 ) -> None:
     short = make_identity("party-0", tmp_path / "keys", days=30)
     parties = [{**payable["parties"][0], "certificate": short.certificate}, *payable["parties"][1:]]

@@ -1,6 +1,7 @@
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_plaintext_noise_has_the_stated_variance(
         {"schema": Path("x.toml")},
     ],
 )
-def test_options_that_cannot_work_are_refused_first(tmp_path: Path, change: dict) -> None:
+def test_options_that_cannot_work_are_refused_first(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         check_options(RunOptions(out=tmp_path / "out", **change))
 

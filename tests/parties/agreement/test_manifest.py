@@ -11,12 +11,7 @@ from parties.agreement.public_inputs import public_inputs
 from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 from parties.setup.config import load_party_config
-from tests.support.party_world import World
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
+from tests.support.party_world import Raw, World
 
 
 def test_file_round_trip_keeps_the_digest(world: World, tmp_path: Path) -> None:
@@ -47,7 +42,7 @@ def test_digest_does_not_depend_on_key_order_but_on_every_value(world: World) ->
         ({"parties": []}, "3 to 7"),
     ],
 )
-def test_refuses_by_the_name_of_the_field(world: World, change: dict, text: str) -> None:
+def test_refuses_by_the_name_of_the_field(world: World, change: Raw, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Manifest.parse({**world.raw(), **change})
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aim_core.arrays import CodeTable
 from aim_core.counts.marginals import count_marginals
 from aim_core.errors import TableError
+from mpc.arrays import Array
 from mpc.session.retrying import Backoff
 from parties.agreement.derived import upload_format
 from parties.agreement.manifest import Manifest
@@ -25,11 +27,6 @@ from tests.support.party_world import World
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
 def manifest(world: World) -> Manifest:
     return world.manifest()
 
@@ -39,7 +36,7 @@ def inputs(manifest: Manifest) -> PublicInputs:
     return public_inputs(manifest)
 
 
-def table(n_rows: int, seed: int) -> np.ndarray:
+def table(n_rows: int, seed: int) -> CodeTable:
     generator = np.random.default_rng(seed)
     return np.stack([generator.integers(0, size, n_rows) for size in (2, 3, 2)], axis=1)
 
@@ -58,7 +55,7 @@ def test_candidates_of_shared_uploads_are_the_exact_marginals(
     holders = [count_vector([rows[k::2]], inputs, manifest.n_max) for k in range(2)]
     for k, vector in enumerate(holders):
         prepare(vector, form, manifest, outbox / str(k))
-    components: dict[int, np.ndarray] = {}
+    components: dict[int, Array] = {}
     for pid in range(3):
         total = form.zeros(pid)
         for k in range(2):

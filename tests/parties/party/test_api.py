@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -24,38 +23,34 @@ from parties.errors import (
     UploadRefused,
 )
 from parties.identity.tls import client_context, server_context
+from parties.local.ports import free_ports
 from parties.party.api import make_app
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import UploadReceipt, digest_field, parse
 from parties.wire.server import ApiServer
+from tests.support.consortium import wait_until
 from tests.support.party_world import BODY_SIZE, ScriptedEngine, World
 
 UPLOAD = "a" * 64
 MEASURE = b'{"round":1,"candidates":[0],"sigma2":"4"}'
 
 
-def free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return int(holder.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"), rho="1", ports=(free_port(), 5002, 5003))
+def served(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"), rho="1", ports=(*free_ports(1), 5002, 5003))
 
 
 @pytest.fixture
-def engine(world: World) -> Iterator[ScriptedEngine]:
+def engine(served: World, tmp_path: Path) -> Iterator[ScriptedEngine]:
     """Serve party 0 from a thread with its own loop."""
     engine = ScriptedEngine()
     ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
-        job = world.job()
+        job = served.job(site=tmp_path)
         await job.connected(engine)
-        context = server_context(world.identities["party-0"], job.manifest.clients())
-        server = ApiServer(make_app(job), "127.0.0.1", world.ports[0], context)
+        context = server_context(served.identities["party-0"], job.manifest.clients())
+        server = ApiServer(make_app(job), "127.0.0.1", served.ports[0], context)
         await server.start()
         ready.set()
         await stop.wait()
@@ -69,14 +64,6 @@ def engine(world: World) -> Iterator[ScriptedEngine]:
     loop.call_soon_threadsafe(stop.set)
     thread.join(10)
     loop.close()
-    for path in world.folder.glob("party-0*"):
-        if path.is_file():
-            path.unlink()
-    for path in world.folder.glob("party-0/*"):
-        if path.is_file():
-            path.unlink()
-    for path in world.folder.glob("party-0/uploads/*"):
-        path.unlink()
 
 
 def client(world: World, name: str, manifest: Manifest | None = None) -> PartyClient:
@@ -89,16 +76,11 @@ def body_file(tmp_path: Path, data: bytes) -> BodyFile:
     return BodyFile(path)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_a_holder_uploads_once_for_itself(world: World, engine, tmp_path: Path) -> None:
+def test_a_holder_uploads_once_for_itself(
+    served: World, engine: ScriptedEngine, tmp_path: Path
+) -> None:
     data = bytes(range(BODY_SIZE))
-    with client(world, "ann") as ann:
+    with client(served, "ann") as ann:
         receipt = parse(UploadReceipt, ann.put("ann", UPLOAD, body_file(tmp_path, data), 0))
         assert receipt.sha256 == hashlib.sha256(data).hexdigest()
         again = ann.put("ann", UPLOAD, body_file(tmp_path, data), 0)
@@ -116,22 +98,22 @@ def test_a_holder_uploads_once_for_itself(world: World, engine, tmp_path: Path) 
 
 
 def test_an_upload_that_is_cut_off_goes_on_where_it_was(
-    world: World, engine, tmp_path: Path
+    served: World, engine: ScriptedEngine, tmp_path: Path
 ) -> None:
     data = bytes(range(BODY_SIZE))
-    context = client_context(world.identities["bob"], world.manifest().parties[0].certificate)
+    context = client_context(served.identities["bob"], served.manifest().parties[0].certificate)
     head = (
         f"PUT /v1/uploads/bob HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_SIZE}\r\n"
-        f"Distaim-Manifest: {world.manifest().digest}\r\nDistaim-Upload: {UPLOAD}\r\n"
+        f"Distaim-Manifest: {served.manifest().digest}\r\nDistaim-Upload: {UPLOAD}\r\n"
         f"Repr-Digest: {digest_field(hashlib.sha256(data).hexdigest())}\r\nUpload-Offset: 0\r\n\r\n"
     )
-    with client(world, "bob") as bob:
+    with client(served, "bob") as bob:
         with (
-            socket.create_connection(("127.0.0.1", world.ports[0])) as raw,
+            socket.create_connection(("127.0.0.1", served.ports[0])) as raw,
             context.wrap_socket(raw) as tls,
         ):
             tls.sendall(head.encode() + data[:60])
-            wait_until(lambda: bob.received("bob", UPLOAD) == 60)
+            wait_until(lambda: bob.received("bob", UPLOAD) == 60, 10, "nothing arrives")
         assert bob.received("bob", UPLOAD) == 60
         assert bob.status().uploads == {}
         with pytest.raises(UploadBroken, match="goes on at byte 61, but 60 bytes"):
@@ -155,35 +137,39 @@ def test_an_upload_that_is_cut_off_goes_on_where_it_was(
         {"Upload-Offset": ""},
     ],
 )
-def test_an_upload_names_its_id_its_hash_and_its_place(world: World, engine, wrong) -> None:
-    context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
+def test_an_upload_names_its_id_its_hash_and_its_place(
+    served: World, engine: ScriptedEngine, wrong: dict[str, str]
+) -> None:
+    context = client_context(served.identities["ann"], served.manifest().parties[0].certificate)
     right = {
-        "Distaim-Manifest": world.manifest().digest,
+        "Distaim-Manifest": served.manifest().digest,
         "Distaim-Upload": UPLOAD,
         "Repr-Digest": digest_field("b" * 64),
         "Upload-Offset": "0",
     }
-    with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
+    with httpx.Client(base_url=f"https://127.0.0.1:{served.ports[0]}", verify=context) as ann:
         answer = ann.put("/v1/uploads/ann", content=b"x", headers={**right, **wrong})
         assert answer.json()["error"] == "RequestRefused"
         assert next(iter(wrong)) in answer.json()["message"]
 
 
-def test_only_the_estimator_asks(world: World, engine, tmp_path: Path) -> None:
+def test_only_the_estimator_asks(served: World, engine: ScriptedEngine, tmp_path: Path) -> None:
     for name in ("ann", "party-1"):
-        with client(world, name) as other, pytest.raises(IdentityError, match="may not ask"):
+        with client(served, name) as other, pytest.raises(IdentityError, match="may not ask"):
             other.post("/v1/measure/measure-1", MEASURE)
-    with client(world, "estimator") as estimator:
+    with client(served, "estimator") as estimator:
         with pytest.raises(IdentityError, match="may not ask"):
             estimator.put("ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)), 0)
         with pytest.raises(RequestRefused, match="collecting"):
             estimator.post("/v1/measure/measure-1", MEASURE)
 
 
-def test_answers_and_errors_cross_the_wire(world: World, engine, tmp_path: Path) -> None:
-    with client(world, "ann") as ann:
+def test_answers_and_errors_cross_the_wire(
+    served: World, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    with client(served, "ann") as ann:
         ann.put("ann", UPLOAD, body_file(tmp_path, bytes(BODY_SIZE)), 0)
-    with client(world, "estimator") as estimator:
+    with client(served, "estimator") as estimator:
         estimator.post("/v1/freeze", b'{"uploads":{"ann":"%s"}}' % UPLOAD.encode())
         answer = estimator.post("/v1/measure/measure-1", MEASURE)
         assert estimator.post("/v1/measure/measure-1", MEASURE) == answer
@@ -200,9 +186,9 @@ def test_answers_and_errors_cross_the_wire(world: World, engine, tmp_path: Path)
         assert estimator.status().state == "failed"
 
 
-def test_another_manifest_is_refused(world: World, engine) -> None:
-    other = Manifest.parse({**world.raw(), "n_max": 63})
-    estimator = client(world, "estimator", other)
+def test_another_manifest_is_refused(served: World, engine: ScriptedEngine) -> None:
+    other = Manifest.parse({**served.raw(), "n_max": 63})
+    estimator = client(served, "estimator", other)
     with estimator:
         with pytest.raises(ManifestDiffers, match="they differ in n_max;"):
             estimator.post("/v1/finish", b"{}")
@@ -210,36 +196,38 @@ def test_another_manifest_is_refused(world: World, engine) -> None:
             estimator.status()
 
 
-def test_every_role_may_see_the_manifest_and_the_version(world: World, engine) -> None:
-    context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
-    with httpx.Client(base_url=f"https://127.0.0.1:{world.ports[0]}", verify=context) as ann:
-        assert ann.get("/v1/manifest").content == world.manifest().canonical_bytes()
+def test_every_role_may_see_the_manifest_and_the_version(
+    served: World, engine: ScriptedEngine
+) -> None:
+    context = client_context(served.identities["ann"], served.manifest().parties[0].certificate)
+    with httpx.Client(base_url=f"https://127.0.0.1:{served.ports[0]}", verify=context) as ann:
+        assert ann.get("/v1/manifest").content == served.manifest().canonical_bytes()
         assert ann.get("/v1/status").json()["version"] == program_version()
         assert ann.get("/healthz").json() == {"healthy": True, "version": program_version()}
 
 
-def test_strangers_do_not_get_in(world: World, engine) -> None:
-    with client(world, "stranger") as stranger, pytest.raises(PartyUnreachable):
+def test_strangers_do_not_get_in(served: World, engine: ScriptedEngine) -> None:
+    with client(served, "stranger") as stranger, pytest.raises(PartyUnreachable):
         stranger.status()
     anybody = httpx.Client(verify=False, trust_env=False)
     with anybody, pytest.raises(httpx.TransportError):
-        anybody.get(f"https://127.0.0.1:{world.ports[0]}/healthz")
+        anybody.get(f"https://127.0.0.1:{served.ports[0]}/healthz")
 
 
-def test_garbage_does_not_stop_the_party(world: World, engine) -> None:
-    with socket.create_connection(("127.0.0.1", world.ports[0])) as plain:
+def test_garbage_does_not_stop_the_party(served: World, engine: ScriptedEngine) -> None:
+    with socket.create_connection(("127.0.0.1", served.ports[0])) as plain:
         plain.sendall(b"\xff" * 4096)
-    context = client_context(world.identities["ann"], world.manifest().parties[0].certificate)
+    context = client_context(served.identities["ann"], served.manifest().parties[0].certificate)
     with (
-        socket.create_connection(("127.0.0.1", world.ports[0])) as raw,
+        socket.create_connection(("127.0.0.1", served.ports[0])) as raw,
         context.wrap_socket(raw) as tls,
     ):
         tls.sendall(b"\x00\xff nonsense\r\n\r\n" * 50)
         assert b"400" in tls.recv(4096)
-    with client(world, "ann") as ann:
+    with client(served, "ann") as ann:
         assert ann.status().state == "collecting"
 
 
-def test_nobody_at_the_address_is_unreachable(world: World) -> None:
-    with client(world, "ann") as ann, pytest.raises(PartyUnreachable, match="party 0"):
+def test_nobody_at_the_address_is_unreachable(served: World) -> None:
+    with client(served, "ann") as ann, pytest.raises(PartyUnreachable, match="party 0"):
         ann.wait_ready(0.3)

@@ -1,8 +1,10 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from tests.support.party_world import (
     UPLOAD,
     ScriptedEngine,
     World,
+    freeze_body,
+    measure_body,
     send_upload,
 )
 
 
-def select_body(**changes) -> bytes:
+def select_body(**changes: object) -> bytes:
     model = [np.array([3, 4]), np.array([1, 0, 0, 0, 2, 3])]
     widths, payload = encode_counts(model)
     request = {
@@ -36,33 +40,26 @@ def select_body(**changes) -> bytes:
     return pack({**request, **changes}, payload)
 
 
-def measure_body(candidates=(1,), sigma2: Fraction = "4", round_number: int = 1) -> bytes:
-    request = {"round": round_number, "candidates": list(candidates), "sigma2": sigma2}
-    return json.dumps(request).encode()
+class MakeJob(Protocol):
+    """Makes a job in a fresh folder, its uploads done and frozen."""
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
+    async def __call__(
+        self, engine: ScriptedEngine, rho: str = "1", *, freeze: bool = True
+    ) -> PartyJob: ...
 
 
 @pytest.fixture
-def fresh(world: World, tmp_path: Path):
-    """Return a function that makes a job in a fresh folder, its uploads done and frozen."""
+def fresh(world: World, tmp_path: Path) -> Iterator[MakeJob]:
     jobs: list[PartyJob] = []
 
     async def make(engine: ScriptedEngine, rho: str = "1", *, freeze: bool = True) -> PartyJob:
-        world.rho, keys = rho, world.folder
-        world.folder = tmp_path / str(len(jobs))
-        try:
-            job = world.job()
-        finally:
-            world.folder = keys
+        world.rho = rho
+        job = world.job(site=tmp_path / str(len(jobs)))
         jobs.append(job)
         await job.connected(engine)
         await send_upload(job, "ann", bytes(BODY_SIZE))
         if freeze:
-            assert await job.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode()) == b"{}"
+            assert await job.freeze(freeze_body(ann=UPLOAD)) == b"{}"
         return job
 
     yield make
@@ -70,7 +67,7 @@ def fresh(world: World, tmp_path: Path):
         job.close()
 
 
-def test_select_is_checked_agreed_charged_then_run(fresh) -> None:
+def test_select_is_checked_agreed_charged_then_run(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine)
@@ -90,7 +87,7 @@ def test_select_is_checked_agreed_charged_then_run(fresh) -> None:
     asyncio.run(scenario())
 
 
-def test_the_charge_is_on_disk_before_the_engine_runs(fresh) -> None:
+def test_the_charge_is_on_disk_before_the_engine_runs(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine(PeerLost("the connection to party 2 is lost", 2))
         job = await fresh(engine)
@@ -105,7 +102,7 @@ def test_the_charge_is_on_disk_before_the_engine_runs(fresh) -> None:
     asyncio.run(scenario())
 
 
-def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh) -> None:
+def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine)
@@ -135,7 +132,7 @@ def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh) -> No
         b"\0\0",
     ],
 )
-def test_bad_selections_cost_nothing_and_keep_the_id_free(fresh, body: bytes) -> None:
+def test_bad_selections_cost_nothing_and_keep_the_id_free(fresh: MakeJob, body: bytes) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine())
         with pytest.raises(RequestRefused):
@@ -147,7 +144,7 @@ def test_bad_selections_cost_nothing_and_keep_the_id_free(fresh, body: bytes) ->
 
 
 @pytest.mark.parametrize("body", [measure_body(sigma2="1001"), measure_body(sigma2="0"), b"[]"])
-def test_bad_measurements_are_refused(fresh, body: bytes) -> None:
+def test_bad_measurements_are_refused(fresh: MakeJob, body: bytes) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine())
         with pytest.raises(RequestRefused):
@@ -157,7 +154,7 @@ def test_bad_measurements_are_refused(fresh, body: bytes) -> None:
     asyncio.run(scenario())
 
 
-def test_overspending_is_refused_and_the_engine_not_asked(fresh) -> None:
+def test_overspending_is_refused_and_the_engine_not_asked(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine, rho="1/5")
@@ -171,7 +168,7 @@ def test_overspending_is_refused_and_the_engine_not_asked(fresh) -> None:
     asyncio.run(scenario())
 
 
-def test_a_charge_names_its_delta_and_draws_are_bounded(fresh) -> None:
+def test_a_charge_names_its_delta_and_draws_are_bounded(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine)
@@ -187,22 +184,23 @@ def test_a_charge_names_its_delta_and_draws_are_bounded(fresh) -> None:
     asyncio.run(scenario())
 
 
-def test_freeze_needs_known_uploads_and_closes_the_door(fresh) -> None:
+def test_freeze_needs_known_uploads_and_closes_the_door(fresh: MakeJob) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine(), freeze=False)
-        for uploads in ({}, {"zoe": UPLOAD}, {"ann": "b" * 64}, {"bob": UPLOAD}):
+        refused: list[dict[str, str]] = [{}, {"zoe": UPLOAD}, {"ann": "b" * 64}, {"bob": UPLOAD}]
+        for uploads in refused:
             with pytest.raises(RequestRefused):
-                await job.freeze(json.dumps({"uploads": uploads}).encode())
+                await job.freeze(freeze_body(**uploads))
         with pytest.raises(RequestRefused, match="collecting"):
             await job.select("select-1", select_body())
-        await job.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode())
+        await job.freeze(freeze_body(ann=UPLOAD))
         with pytest.raises(UploadRefused, match="no more"):
             await send_upload(job, "bob", bytes(BODY_SIZE))
 
     asyncio.run(scenario())
 
 
-def test_uploads_are_taken_once(fresh) -> None:
+def test_uploads_are_taken_once(fresh: MakeJob) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine(), freeze=False)
         first = job.record.uploads.receipts["ann"]
@@ -217,7 +215,7 @@ def test_uploads_are_taken_once(fresh) -> None:
     asyncio.run(scenario())
 
 
-def test_finish_reports_costs_and_ends(fresh) -> None:
+def test_finish_reports_costs_and_ends(fresh: MakeJob) -> None:
     async def scenario() -> None:
         engine = ScriptedEngine()
         job = await fresh(engine)

@@ -4,10 +4,12 @@ import asyncio
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from aim_core.arrays import CodeTable, Indices
 from aim_core.counts.marginals import count_marginals
 from aim_core.counts.workload import closure, maximal_cliques, parse_workload
 from aim_core.mechanisms.aim import aim, drive
@@ -20,7 +22,16 @@ from aim_core.privacy.participation import Participation
 from parties.agreement.derived import aim_settings
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import participation
-from tests.support.party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
+from tests.support.party_world import (
+    BODY_SIZE,
+    UPLOAD,
+    Raw,
+    ScriptedEngine,
+    World,
+    freeze_body,
+    measure_body,
+    send_upload,
+)
 from tests.support.toys import TOY, NoNoise
 
 PAIRS = parse_workload("2way", TOY)
@@ -29,7 +40,7 @@ PAIRS = parse_workload("2way", TOY)
 class HalfWorld(World):
     """Half of the holders join in each round; ann, bob are holders 0 and 1."""
 
-    def raw(self) -> dict:
+    def raw(self) -> Raw:
         raw = super().raw()
         # with this seed bob is there from the beginning and ann joins in round 3
         raw["mechanism"] |= {"participation": "1/2", "seed": SEED}
@@ -48,11 +59,6 @@ def _seed() -> int:
 SEED = _seed()
 
 
-def measure_body(round_number: int) -> bytes:
-    request = {"round": round_number, "candidates": [1], "sigma2": "4"}
-    return json.dumps(request).encode()
-
-
 @pytest.mark.parametrize("rate", ["1", "1/2"])
 def test_a_party_loads_who_has_joined(tmp_path: Path, rate: str) -> None:
     world = (World if rate == "1" else HalfWorld)(tmp_path, rho="10")
@@ -63,7 +69,7 @@ def test_a_party_loads_who_has_joined(tmp_path: Path, rate: str) -> None:
         await job.connected(engine)
         for holder in ("ann", "bob"):
             await send_upload(job, holder, bytes(BODY_SIZE))
-        await job.freeze(json.dumps({"uploads": {"ann": UPLOAD, "bob": UPLOAD}}).encode())
+        await job.freeze(freeze_body(ann=UPLOAD, bob=UPLOAD))
         for number in (0, 2, 3):  # the world's budget pays for three
             await job.measure(f"measure-{number}", measure_body(number))
         job.close()
@@ -84,13 +90,13 @@ def test_a_party_loads_who_has_joined(tmp_path: Path, rate: str) -> None:
 def test_a_party_that_comes_back_loads_who_has_joined(tmp_path: Path) -> None:
     world = HalfWorld(tmp_path, rho="10")
 
-    async def scenario() -> list[tuple]:
+    async def scenario() -> list[tuple[Any, ...]]:
         engine = ScriptedEngine()
         job = world.job()
         await job.connected(engine)
         for holder in ("ann", "bob"):
             await send_upload(job, holder, bytes(BODY_SIZE))
-        await job.freeze(json.dumps({"uploads": {"ann": UPLOAD, "bob": UPLOAD}}).encode())
+        await job.freeze(freeze_body(ann=UPLOAD, bob=UPLOAD))
         await job.measure("measure-0", measure_body(0))
         job.disconnected()
         again = ScriptedEngine()
@@ -115,7 +121,7 @@ def test_all_roles_read_the_same_participation_from_the_manifest(tmp_path: Path)
     assert Manifest.parse(json.loads(whole.canonical_bytes())).digest == whole.digest
 
 
-def rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def rows(seed: int = 0) -> tuple[CodeTable, Indices]:
     generator = np.random.default_rng(seed)
     codes = np.stack([generator.integers(0, size, 400) for size in TOY.sizes], axis=1)
     return codes, generator.integers(0, 4, 400)

@@ -1,12 +1,13 @@
 """A party that loses its peers or its process and goes on; the engine is scripted."""
 
 import asyncio
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from mpc.arrays import Integers
 from mpc.errors import EncodingOverflow, MpcError, PeerLost, PeerTimeout, ProtocolViolation
 from parties.errors import (
     ChargeLost,
@@ -19,15 +20,19 @@ from parties.errors import (
 from parties.party.job import PartyJob
 from parties.party.state.recovery import Claim, may_come_back, merged
 from parties.wire.messages import LedgerEntry
-from tests.support.party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
+from tests.support.party_world import (
+    BODY_SIZE,
+    UPLOAD,
+    ScriptedEngine,
+    World,
+    freeze_body,
+    measure_body,
+    send_upload,
+)
 
 SHA = "cd" * 32
-FREEZE = json.dumps({"uploads": {"ann": UPLOAD}}).encode()
+FREEZE = freeze_body(ann=UPLOAD)
 LOST = PeerLost("the connection to party 2 is lost", 2)
-
-
-def measure_body(sigma2: str = "4", round_number: int = 1) -> bytes:
-    return json.dumps({"round": round_number, "candidates": [1], "sigma2": sigma2}).encode()
 
 
 class BreakingEngine(ScriptedEngine):
@@ -37,7 +42,9 @@ class BreakingEngine(ScriptedEngine):
         super().__init__()
         self.breaks_at = breaks_at
 
-    async def measure(self, label: str, candidates, sigma2: Fraction):
+    async def measure(
+        self, label: str, candidates: Sequence[int], sigma2: Fraction
+    ) -> list[Integers]:
         self.breaks_at -= 1
         if self.breaks_at == 0:
             raise LOST
@@ -45,7 +52,8 @@ class BreakingEngine(ScriptedEngine):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def rich_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return a consortium whose budget pays for several measurements."""
     return World(tmp_path_factory.mktemp("world"), rho="1")
 
 
@@ -59,11 +67,7 @@ class Site:
     def job(self) -> PartyJob:
         if self.jobs:
             self.jobs[-1].close()
-        keys, self._world.folder = self._world.folder, self._folder
-        try:
-            self.jobs.append(self._world.job(reconnect_seconds=60))
-        finally:
-            self._world.folder = keys
+        self.jobs.append(self._world.job(reconnect_seconds=60, site=self._folder))
         return self.jobs[-1]
 
     async def frozen(self, engine: ScriptedEngine) -> PartyJob:
@@ -78,8 +82,8 @@ class Site:
 
 
 @pytest.fixture
-def site(world: World, tmp_path: Path):
-    made = Site(world, tmp_path)
+def site(rich_world: World, tmp_path: Path) -> Iterator[Site]:
+    made = Site(rich_world, tmp_path)
     yield made
     made.jobs[-1].close()
 
@@ -224,7 +228,7 @@ def test_the_end_that_a_party_missed_is_learnt_from_its_peers(site: Site) -> Non
 
 def test_refused_inputs_are_refused_for_good(site: Site) -> None:
     class Refusing(ScriptedEngine):
-        async def load(self, uploads) -> None:
+        async def load(self, uploads: Mapping[str, Path]) -> None:
             raise InputsRefused("the shares of ann are not counts")
 
     async def scenario() -> None:
@@ -287,7 +291,7 @@ def test_ledgers_that_differ_by_the_last_charge_become_the_longest() -> None:
         ((claim(), claim(), claim(frozen="b" * 64)), 2, "other inputs"),
     ],
 )
-def test_a_ledger_that_was_changed_is_named(claims, party: int, text: str) -> None:
+def test_a_ledger_that_was_changed_is_named(claims: Sequence[Claim], party: int, text: str) -> None:
     for order in ([0, 1, 2], [2, 0, 1]):
         with pytest.raises(ProtocolViolation, match=text) as caught:
             merged({pid: claims[pid] for pid in order})

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -152,7 +153,9 @@ def test_wrong_members_and_days_are_refused(text: str) -> None:
         ({"holders": []}, "min_holders"),
     ],
 )
-def test_answers_that_cannot_be_used_are_named(answers: Answers, change: dict, text: str) -> None:
+def test_answers_that_cannot_be_used_are_named(
+    answers: Answers, change: dict[str, Any], text: str
+) -> None:
     with pytest.raises(ConfigError, match=text):
         draft(replace(answers, **change))
 
@@ -187,7 +190,7 @@ def test_the_wizard_asks_again_for_what_it_cannot_use(folder: Path, tmp_path: Pa
     assert facts(manifest) == ("0.5", "1e-9", 1000, 1, 1, "2099-01-01T00:00:00Z", "2way")
 
 
-def facts(manifest: Manifest) -> tuple:
+def facts(manifest: Manifest) -> tuple[str | int, ...]:
     mechanism = manifest.mechanism
     return (
         mechanism.epsilon,

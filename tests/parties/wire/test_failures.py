@@ -1,15 +1,11 @@
 """What an error is, it stays: on the way out of a process or a party, and in again."""
 
-import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from aim_core.errors import BudgetExceeded, SchemaError, TableError
+from aim_core.errors import BudgetExceeded, SchemaError
 from mpc.errors import EncodingOverflow, PeerLost, ProtocolViolation, TooFewMembers
-from parties.agreement.approval import approve
-from parties.agreement.manifest import save_manifest
 from parties.errors import (
     AnswersDiffer,
     ChargeLost,
@@ -25,10 +21,8 @@ from parties.errors import (
     StateError,
     UploadBroken,
 )
-from parties.local.supervisor import Supervisor
 from parties.wire.failures import Failure, error_classes, exit_code, from_body, http_status, to_body
 from parties.wire.messages import ErrorBody
-from tests.support.party_world import World
 
 CLASSES = sorted(error_classes(), key=lambda kind: kind.__name__)
 
@@ -107,29 +101,3 @@ def test_an_unknown_class_becomes_a_failed_job(name: str) -> None:
     error = from_body(ErrorBody(error=name, message="from a peer", party=1))
     assert type(error) is JobFailed
     assert (str(error), error.party) == ("from a peer", 1)
-
-
-def test_a_child_s_error_ends_its_parent_with_the_same_class_and_code(tmp_path: Path) -> None:
-    """The road of `distaim run`: a holder's process refuses its table, the parent says so."""
-    world = World(tmp_path)
-    path = tmp_path / "manifest.json"
-    save_manifest(world.manifest(), path)
-    for pid in range(3):
-        approve(world.manifest(), path, world.identities[f"party-{pid}"])
-    (tmp_path / "table.csv").write_text("a,b,c\n0,0,0\n0,17,0\n")
-    ann = world.identities["ann"]
-    keys = {"certificate": str(ann.certificate_path), "key": str(ann.key_path)}
-    config = {
-        "manifest": str(path),
-        "table": str(tmp_path / "table.csv"),
-        "outbox": str(tmp_path / "outbox"),
-        "members": [{"name": "ann", **keys}],
-    }
-    (tmp_path / "holders.json").write_text(json.dumps(config))
-    report = tmp_path / "error.json"
-    arguments = ["submit", "--config", str(tmp_path / "holders.json"), "--error-file", str(report)]
-    with Supervisor(tmp_path) as supervisor:
-        child = supervisor.start("holders", arguments, report)
-        with pytest.raises(TableError, match="17") as caught:
-            supervisor.watch(child, lambda _: None)
-    assert child.process.returncode == exit_code(caught.value) == ExitCode.INPUT

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from aim_core.arrays import Counts
 from parties.errors import RequestRefused
 from parties.wire.messages import (
     SelectRequest,
@@ -23,7 +24,7 @@ noisy = arrays(np.int64, st.integers(1, 40), elements=st.integers(-(2**40), 2**4
 
 
 @given(st.lists(counts, min_size=1, max_size=5))
-def test_counts_round_trip(marginals: list[np.ndarray]) -> None:
+def test_counts_round_trip(marginals: list[Counts]) -> None:
     widths, payload = encode_counts(marginals)
     back = decode_counts(payload, widths, [m.size for m in marginals], y_max=10**7)
     assert all(np.array_equal(a, b) for a, b in zip(marginals, back, strict=True))
@@ -31,7 +32,7 @@ def test_counts_round_trip(marginals: list[np.ndarray]) -> None:
 
 
 @given(st.lists(noisy, min_size=1, max_size=5))
-def test_marginals_round_trip(marginals: list[np.ndarray]) -> None:
+def test_marginals_round_trip(marginals: list[Counts]) -> None:
     back = decode_marginals(encode_marginals(marginals), [m.size for m in marginals])
     assert all(np.array_equal(a, b) for a, b in zip(marginals, back, strict=True))
 
@@ -77,7 +78,7 @@ def test_garbage_is_refused(body: bytes) -> None:
         {"extra": 1},
     ],
 )
-def test_select_request_is_strict(change: dict) -> None:
+def test_select_request_is_strict(change: dict[str, object]) -> None:
     good = {"round": 1, "candidates": [0], "selection_epsilon": "1/2", "biases": [3], "widths": [1]}
     header, payload = unpack(pack(good, b"abc"))
     assert parse(SelectRequest, header).selection_epsilon == "1/2"

@@ -1,15 +1,12 @@
 """What processes tell each other and what a run leaves as JSON, written and read again."""
 
 import json
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from parties.errors import JobFailed
-from parties.local.options import RunOptions
 from parties.local.progress import RunProgress
-from parties.local.run import run
 from parties.wire.environment import environment, fitting_packages
 from parties.wire.events import (
     EVENTS,
@@ -24,7 +21,7 @@ from parties.wire.events import (
     UploadsSent,
 )
 from parties.wire.failures import to_body
-from parties.wire.run_facts import FailureFacts, RunFacts
+from parties.wire.run_facts import FailureFacts
 
 EVERY_EVENT: list[Event] = [
     UploadsCounted(uploads=2, holders=3),
@@ -37,15 +34,6 @@ EVERY_EVENT: list[Event] = [
     Notice(event="waiting", text="waiting for party 1"),
     UploadsSent(upload_bytes={"holder-0": 1234}),
 ]
-
-KEYS = {
-    "epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved", "exact", "rounds", "selected",
-    "sigmas", "true_sigmas", "workload", "workload_error_l1", "workload_error_tv", "not_private",
-    "oracle", "estimator", "engine", "noise_variance_factor", "parties", "threshold", "holders",
-    "participation", "rows", "n_max", "seed", "cells", "candidates", "seconds", "bytes_sent",
-    "comm_rounds", "upload_bytes", "peak_rss_mb", "versions",
-}  # fmt: skip
-"""The keys of `run.json`, which scripts of others read."""
 
 
 @pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
@@ -85,22 +73,6 @@ def test_a_failure_keeps_what_was_released() -> None:
     assert (again.error, again.party, again.round) == ("JobFailed", 1, 2)
     assert again.complete is False
     assert again.events == EVERY_EVENT
-
-
-def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    facts = run(RunOptions(out=out, oracle="plaintext", rounds=1, rows=50, seed=1))
-    text = (out / "run.json").read_text("utf-8")
-    raw = json.loads(text)
-    assert set(raw) == KEYS
-    assert set(raw["exact"]) == {"epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved"}
-    assert set(raw["seconds"]) == {
-        "collect", "score", "select", "measure", "fit", "sample", "total",
-    }  # fmt: skip
-    assert raw["not_private"] == ["workload_error_l1", "workload_error_tv"]
-    assert raw["selected"] == [list(clique) for clique in facts.selected]
-    assert RunFacts.model_validate_json(text) == facts
-    assert (facts.rows, facts.rounds, facts.bytes_sent, facts.upload_bytes) == (50, 1, [], {})
 
 
 def test_versions_are_those_of_the_packages_that_are_used() -> None:

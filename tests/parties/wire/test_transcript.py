@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def transcript(identity: Identity, tmp_path: Path) -> Iterator[Transcript]:
     made.close()
 
 
-def lines(tmp_path: Path) -> list[dict]:
+def lines(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in (tmp_path / "party-0.jsonl").read_text().splitlines()]
 
 

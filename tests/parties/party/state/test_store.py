@@ -1,8 +1,5 @@
-import multiprocessing
-import os
-import signal
 import sqlite3
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ def entry(number: int) -> LedgerEntry:
 
 
 @pytest.fixture
-def store(tmp_path: Path):
+def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(tmp_path / "state" / "job.sqlite", "m", 0)
     yield opened
     opened.close()
@@ -115,40 +112,3 @@ def test_a_full_disk_is_told_and_changes_nothing(store: Store) -> None:
 def test_the_files_are_private(tmp_path: Path, store: Store) -> None:
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "state" / "job.sqlite").stat().st_mode & 0o777 == 0o600
-
-
-def _charge_until_killed(path: Path, done: Path) -> None:
-    store = Store(path, "m", 0)
-    number = len(store.charges())
-    with done.open("a") as report:
-        while True:
-            number += 1
-            store.book(number, entry(number), f"head-{number}", {"round": str(number)})
-            report.write(f"{number}\n")
-            report.flush()
-
-
-def test_a_kill_at_any_instant_loses_no_charge_and_tears_none(tmp_path: Path) -> None:
-    path, done = tmp_path / "job.sqlite", tmp_path / "done"
-    context = multiprocessing.get_context("spawn")
-    for turn in range(5):
-        process = context.Process(target=_charge_until_killed, args=(path, done))
-        process.start()
-        before = done.stat().st_size if done.exists() else 0
-        deadline = time.monotonic() + 20
-        while not done.exists() or done.stat().st_size <= before + 20:
-            assert time.monotonic() < deadline
-            time.sleep(0.001 * (turn + 1))
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
-        reported = int(done.read_text().rpartition("\n")[0].split()[-1])
-        store = Store(path, "m", 0)
-        charges = store.charges()
-        assert reported <= len(charges) <= reported + 1
-        assert [charge for charge, _ in charges] == [entry(n + 1) for n in range(len(charges))]
-        assert store.unanswered() == [charge.request for charge, _ in charges]
-        assert store.fact("round") == str(len(charges))
-        store.close()
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()

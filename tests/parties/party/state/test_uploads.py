@@ -37,17 +37,8 @@ def part(offset: int = 0, upload: str = UPLOAD, data: bytes = DATA) -> UploadPar
     return UploadPart(upload, hashlib.sha256(data).hexdigest(), offset)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
 def start(world: World, folder: Path) -> PartyJob:
-    keys, world.folder = world.folder, folder
-    try:
-        return world.job()
-    finally:
-        world.folder = keys
+    return world.job(site=folder)
 
 
 @pytest.fixture
@@ -91,7 +82,7 @@ def test_what_has_arrived_outlives_the_process(world: World, tmp_path: Path) -> 
     asyncio.run(scenario())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.tuples(st.integers(0, BODY_SIZE), st.integers(0, BODY_SIZE)), max_size=5))
 def test_any_sequence_of_breaks_ends_with_the_whole_body(
     world: World, tmp_path_factory: pytest.TempPathFactory, cuts: Sequence[tuple[int, int]]

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import FrozenInstanceError, asdict
@@ -13,16 +11,26 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
+from mpc.arrays import Integers
 from mpc.errors import PeerLost
+from parties.local.ports import free_ports
 from parties.pace import seconds_left
 from parties.party.job import PartyJob
 from parties.party.status.page import make_status_app
 from parties.party.status.view import rounds_of, view_of
 from parties.wire.server import ApiServer
-from tests.support.party_world import BODY_SIZE, UPLOAD, ScriptedEngine, World, send_upload
+from tests.support.needs import CHROMIUM, needs_chromium
+from tests.support.party_world import (
+    BODY_SIZE,
+    UPLOAD,
+    ScriptedEngine,
+    World,
+    freeze_body,
+    measure_body,
+    send_upload,
+)
 
 METRICS = {
     "distaim_state",
@@ -37,18 +45,12 @@ METRICS = {
     "distaim_step_seconds_total",
     "distaim_peak_rss_bytes",
 }
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-def measure(round_number: int, candidates: tuple[int, ...] = (1,)) -> bytes:
-    request = {"round": round_number, "candidates": list(candidates), "sigma2": "4"}
-    return json.dumps(request).encode()
 
 
 class Losing(ScriptedEngine):
     async def measure(
         self, label: str, candidates: Sequence[int], sigma2: Fraction
-    ) -> list[np.ndarray]:
+    ) -> list[Integers]:
         if label == "measure-1":
             raise PeerLost("the connection to party 2 is lost", 2)
         return await super().measure(label, candidates, sigma2)
@@ -62,13 +64,13 @@ def job(tmp_path: Path) -> Iterator[PartyJob]:
     async def run() -> None:
         await made.connected(Losing())
         await send_upload(made, "ann", bytes(BODY_SIZE))
-        await made.freeze(json.dumps({"uploads": {"ann": UPLOAD}}).encode())
-        await made.measure("measure-0", measure(0))
+        await made.freeze(freeze_body(ann=UPLOAD))
+        await made.measure("measure-0", measure_body(0))
         with pytest.raises(PeerLost):
-            await made.measure("measure-1", measure(1, (3,)))
+            await made.measure("measure-1", measure_body(1, candidates=[3]))
         made.disconnected()
         await made.connected(ScriptedEngine())
-        await made.measure("measure-1-2", measure(1, (3,)))
+        await made.measure("measure-1-2", measure_body(1, candidates=[3]))
 
     asyncio.run(run())
     yield made
@@ -170,11 +172,9 @@ def test_metrics_are_in_the_text_format(job: PartyJob) -> None:
     assert values['distaim_sent_bytes_total{step="step"}'] > 0
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt install chromium)")
+@needs_chromium
 def test_a_browser_renders_it(job: PartyJob, tmp_path: Path) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1]
+    (port,) = free_ports(1)
 
     async def show() -> str:
         server = ApiServer(make_status_app(partial(view_of, job)), "127.0.0.1", port, None)
