@@ -1,5 +1,6 @@
 """The bench of `distaim compare`: one table, its holders, every method, one way to score them."""
 
+import dataclasses
 import functools
 import time
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique
 from aim_core.errors import TableError
 from aim_core.mechanisms.aim import aim, drive
-from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.flaim_holder import FlaimHolder
 from aim_core.mechanisms.flaim_terms import (
     FlaimSettings,
@@ -28,8 +28,6 @@ from aim_core.mechanisms.plaintext import GrowingOracle, PlaintextOracle
 from aim_core.mechanisms.requests import Oracle
 from aim_core.models.descent import MirrorDescent
 from aim_core.models.measurement import Model
-from aim_core.privacy.participation import Participation
-from aim_core.privacy.zcdp import parse_rational
 from aim_core.studies.classifier import auc, default_target
 from aim_core.studies.errors_of_tables import (
     negative_log_likelihood,
@@ -41,11 +39,13 @@ from aim_core.studies.splits import assign, check_split
 from aim_core.studies.synthfs import synthfs
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema, load_schema
-from mpc.noise.sources import NoiseKind
-from mpc.session.access import AccessStructure
-from mpc.steps.job import FRACTION_BITS, noise_costs
+from mpc.noise.kinds import NoiseKind
+from mpc.steps.job import FRACTION_BITS
 from parties.agreement.budget import Draws, budget, noise_terms, run_budget
-from parties.agreement.draft import ALPHA, draft_inputs
+from parties.agreement.choices import Choices
+from parties.agreement.draft import draft_inputs
+from parties.agreement.terms import Terms, read_terms
+from parties.agreement.values import EngineKind
 from parties.compare.rows import CENTRAL, Row, Source
 from parties.compare.settings import SYNTHFS, CompareSettings, Task, variant_of
 from parties.estimator.run import Outcome
@@ -133,10 +133,21 @@ class Bench:
         found = heterogeneity(self.train, self.owners(seed), self.schema.domain, cliques)
         return found.mean
 
-    def participation(self, seed: int) -> Participation:
-        """Return who takes part in which round."""
-        rate = parse_rational(self.settings.participation, "participation")
-        return Participation(self.settings.holders, rate, seed)
+    def terms(self, task: Task) -> Terms:
+        """Return a run's terms, as a consortium of N_PARTIES would have them."""
+        asked = self.settings
+        choices = Choices(
+            workload=asked.workload,
+            epsilon=task.epsilon,
+            delta=asked.delta,
+            threshold=THRESHOLD,
+            rounds=asked.rounds,
+            max_cells=asked.max_cells,
+            max_model_mb=asked.max_model_mb,
+            noise=NoiseKind.JOINT,
+            engine=EngineKind.REPLICATED,
+        )
+        return read_terms(choices, N_PARTIES, task.seed, asked.participation)
 
     def run(self, task: Task, communication: Communication | None) -> Row:
         """Run a method in this process and score it.
@@ -195,30 +206,20 @@ class Bench:
     def _run_aim(self, task: Task, communication: Communication | None) -> Finished:
         """Run AIM by the plaintext oracle, over all rows or over those who have joined."""
         started = time.perf_counter()
-        workload, settings = self.inputs.workload, self.settings
-        costs = noise_costs(NoiseKind.JOINT, AccessStructure(N_PARTIES, THRESHOLD))
-        rho = run_budget(task.epsilon, settings.delta, costs, workload, settings.rounds, ALPHA).rho
+        workload, terms, n_holders = self.inputs.workload, self.terms(task), self.settings.holders
+        rho = run_budget(terms, workload).rho
         source = PlaintextNoise(1, 1, 1)
         oracle: Oracle
         if task.method == CENTRAL:
-            joined = Participation(1, Fraction(1), task.seed)
+            terms, n_holders = dataclasses.replace(terms, participation=Fraction(1)), 1
             oracle = PlaintextOracle(self.schema.domain, self.real, source, FRACTION_BITS)
         else:
-            joined = self.participation(task.seed)
+            joined = terms.joining(n_holders)
             owners = self.owners(task.seed)
             oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
-        chosen = AimSettings(
-            rho=rho,
-            n_max=self.n_max,
-            y_max=self.n_max,
-            rounds=settings.rounds,
-            max_model_mb=float(parse_rational(settings.max_model_mb, "max_model_mb")),
-            seed=task.seed,
-            alpha=ALPHA,
-            participation=joined,
-        )
-        noise = noise_terms(costs)
-        result = drive(aim(chosen, workload, noise, MirrorDescent()), oracle)
+        settings = terms.settings(rho, self.n_max, self.n_max, n_holders)
+        noise = noise_terms(terms.costs)
+        result = drive(aim(settings, workload, noise, MirrorDescent()), oracle)
         first = result.measurements[0].variance
         codes = _sample(result.model, task.seed)
         return Finished(
@@ -273,17 +274,18 @@ class Bench:
 
     def _flaim_settings(self, variant: Variant, task: Task) -> FlaimSettings:
         """Return a variant's settings with the rho that epsilon and delta pay for."""
-        asked, costs = self.settings, federated_costs(self.settings.holders)
+        asked, terms = self.settings, self.terms(task)
+        costs = federated_costs(asked.holders)
 
         def with_rho(rho: Fraction) -> FlaimSettings:
             return FlaimSettings(
                 variant=variant,
                 rho=rho,
-                participation=self.participation(task.seed),
+                participation=terms.joining(asked.holders),
                 rounds=asked.rounds,
                 local_steps=asked.local_steps,
-                alpha=ALPHA,
-                max_model_mb=float(parse_rational(asked.max_model_mb, "max_model_mb")),
+                alpha=terms.alpha,
+                max_model_mb=float(terms.max_model_mb),
                 seed=task.seed,
             )
 
@@ -291,7 +293,7 @@ class Bench:
         # how many marginals a record pays for does not depend on rho
         planned = schedule(with_rho(Fraction(1)), n_oneways, noise_terms(costs))
         draws = Draws(planned.n_measured, planned.n_chosen * len(self.inputs.candidates))
-        return with_rho(budget(task.epsilon, asked.delta, costs, draws).rho)
+        return with_rho(budget(terms.epsilon.value, terms.delta.value, costs, draws).rho)
 
     def _truths(self) -> dict[Clique, Proportions]:
         """Return all holders' exact marginals, which only the oracle variant is told."""
@@ -311,7 +313,7 @@ def from_outcome(
     """
     facts = outcome.facts
     most = max(outcome.upload_bytes.values())
-    joined = bench.participation(task.seed).present(len(facts.rounds))
+    joined = bench.terms(task).joining(bench.settings.holders).present(len(facts.rounds))
     servers = sum(step.bytes_sent for party in outcome.parties for step in party.steps.values())
     sent = Communication(
         "measured",

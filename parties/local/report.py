@@ -20,7 +20,7 @@ from aim_core.counts.marginals import project, smallest_superset
 from aim_core.domain import Clique
 from aim_core.studies.errors_of_tables import WorkloadErrors
 from parties.estimator.run import Outcome
-from parties.local.options import Prepared
+from parties.local.prepare import Prepared
 from parties.wire.messages import FinishAnswer
 from parties.wire.run_facts import MechanismFacts, RunFacts
 

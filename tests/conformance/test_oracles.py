@@ -17,7 +17,7 @@ from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.plaintext import PlaintextOracle
 from aim_core.mechanisms.requests import Measure, Select
 from aim_core.models.fitters import make_fitter
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session

@@ -26,7 +26,7 @@ from mpc.shares.replicated import Algebra, Share, public_share, ring
 from parties.agreement.derived import ring_parameters
 from parties.agreement.manifest import Manifest, load_manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
-from parties.cli.outside import app
+from parties.cli.app import app
 from parties.errors import ConfigError, JobFailed
 from parties.forecast.forecast import Forecast, forecast
 from parties.forecast.policy import made_up_codes

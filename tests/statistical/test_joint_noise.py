@@ -16,7 +16,8 @@ import pytest
 from scipy import integrate, stats
 
 from mpc.noise.bank import NoiseBank
-from mpc.noise.sources import DealerNoise, JointNoise, NoiseKind
+from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import DealerNoise, JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Step
 from mpc.session.in_memory import run_parties

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mpc.mpyc_engine.job import ShamirJob
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import EncodingOverflow, MpcError
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session

@@ -22,7 +22,7 @@ from parties.agreement.manifest import load_manifest
 from parties.agreement.public_inputs import public_inputs
 from parties.auditor.audit import Audit, audit
 from parties.canonical import canonical
-from parties.cli.outside import app
+from parties.cli.app import app
 from parties.identity.certificates import make_identity
 from parties.identity.signatures import Signer
 from parties.wire.chain import head_after

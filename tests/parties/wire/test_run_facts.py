@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from parties.errors import JobFailed
-from parties.local.options import RunOptions
+from parties.local.options import OracleKind, RunOptions
 from parties.local.progress import RunProgress
 from parties.local.run import run
 from parties.wire.environment import environment, fitting_packages
@@ -89,7 +89,7 @@ def test_a_failure_keeps_what_was_released() -> None:
 
 def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    facts = run(RunOptions(out=out, oracle="plaintext", rounds=1, rows=50, seed=1))
+    facts = run(RunOptions(out=out, oracle=OracleKind.PLAINTEXT, rounds=1, rows=50, seed=1))
     text = (out / "run.json").read_text("utf-8")
     raw = json.loads(text)
     assert set(raw) == KEYS
