@@ -1,20 +1,35 @@
 """The choice of what fits models: the project's own descent, or mbi's."""
 
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
 from aim_core.errors import MechanismError
-from aim_core.models.descent import MirrorDescent
-from aim_core.models.measurement import Fitter
+
+if TYPE_CHECKING:
+    from aim_core.models.measurement import Fitter
 
 
-def make_fitter(name: str) -> Fitter:
-    """Return the fitter "numpy" (ours) or "mbi" (the reference); MechanismError for others.
+class FitterKind(StrEnum):
+    """Which program fits the model: `distaim run --estimator`, and the estimator's config."""
 
-    Only the reference loads mbi and jax; MissingExtra where they are not installed.
+    NUMPY = "numpy"
+    MBI = "mbi"
+
+
+def make_fitter(name: str) -> "Fitter":
+    """Return the fitter of a `FitterKind`; MechanismError for other names.
+
+    What a fitter needs is loaded here: NumPy by ours, mbi and jax by the reference, MissingExtra
+    where they are not installed.
     """
-    if name == "numpy":
-        return MirrorDescent()
-    if name == "mbi":
-        from aim_core.models.mbi_bridge import MbiFitter, load_mbi
+    match name:
+        case FitterKind.NUMPY:
+            from aim_core.models.descent import MirrorDescent
 
-        load_mbi()  # a run should not get to its first fit to hear that it is not there
-        return MbiFitter()
+            return MirrorDescent()
+        case FitterKind.MBI:
+            from aim_core.models.mbi_bridge import MbiFitter, load_mbi
+
+            load_mbi()  # a run should not get to its first fit to hear that it is not there
+            return MbiFitter()
     raise MechanismError(f"there is no estimator {name!r}; choose 'numpy' or 'mbi'")

@@ -7,6 +7,15 @@ from aim_core.errors import MechanismError
 from aim_core.public_draws import DrawFor, public_draw
 
 
+def check_rate(rate: Fraction) -> None:
+    """Raise MechanismError unless 0 < rate <= 1: at others nobody, or more than all, would join."""
+    if not 0 < rate <= 1:
+        raise MechanismError(
+            f"a participation of {float(rate):g} cannot be; it is the rate at which holders join "
+            "in each round, above 0 and at most 1"
+        )
+
+
 @dataclass(frozen=True)
 class Participation:
     """Every round each of `n_holders` joins with probability `rate`, independently.
@@ -24,11 +33,7 @@ class Participation:
     def __post_init__(self) -> None:
         if self.n_holders < 1:
             raise MechanismError(f"{self.n_holders} holders cannot take part; name at least one")
-        if not 0 < self.rate <= 1:
-            raise MechanismError(
-                f"a participation of {float(self.rate):g} cannot be; take a number above 0 and at "
-                "most 1"
-            )
+        check_rate(self.rate)
 
     def sampled(self, round_number: int) -> frozenset[int]:
         """Return the holders of one round; the one with the smallest draw if it is nobody's turn.

@@ -8,7 +8,6 @@ colludes.
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
@@ -34,13 +33,6 @@ from mpc.noise.in_the_clear import (
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, reshare
-
-
-class NoiseKind(StrEnum):
-    """The kinds of shared noise, by the name that a manifest gives them."""
-
-    JOINT = "joint"
-    DEALERS = "dealers"
 
 
 class Sampler(Protocol):

@@ -28,8 +28,8 @@ class AccessStructure:
         m, t = self.n_parties, self.threshold
         if not (3 <= m <= MAX_PARTIES and t >= 1 and 2 * t < m):
             raise MpcError(
-                f"{m} compute parties with threshold {t} cannot work: between 3 and "
-                f"{MAX_PARTIES} parties and 1 <= threshold < parties/2 are needed"
+                f"{m} compute parties with a threshold of {t} cannot work: the protocol needs 3 "
+                f"to {MAX_PARTIES} parties and a threshold of at least 1 and below one half of them"
             )
 
     @cached_property

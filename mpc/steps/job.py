@@ -15,7 +15,8 @@ import numpy as np
 from mpc.arrays import Array, Integers
 from mpc.errors import EncodingOverflow, MpcError
 from mpc.noise.bank import NoiseBank
-from mpc.noise.sources import DealerNoise, JointNoise, NoiseCosts, NoiseKind, NoiseSource, Sampler
+from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import DealerNoise, JointNoise, NoiseCosts, NoiseSource, Sampler
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Step
 from mpc.session.session import Session

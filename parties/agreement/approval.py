@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from parties.agreement.derived import manifest_budget, upload_format
 from parties.agreement.fields import differing_fields, field_hashes, name_fields
-from parties.agreement.manifest import Manifest, Member, Role, load_manifest, own_role
+from parties.agreement.manifest import Manifest, Member, load_manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
+from parties.agreement.roles import Role, own_role
 from parties.agreement.values import Frozen, Hash, Name
 from parties.canonical import canonical
 from parties.errors import ConfigError, IdentityError, NotApproved

@@ -11,8 +11,9 @@ from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.requests import Measure
 from aim_core.models.measurement import Fitter
 from aim_core.privacy.noise_facts import Noise
-from aim_core.privacy.zcdp import parse_rational, rho_from_epsilon_delta
+from aim_core.privacy.zcdp import check_budget, rho_from_epsilon_delta
 from mpc.noise.sources import NoiseCosts
+from parties.agreement.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,18 @@ def noise_terms(costs: NoiseCosts) -> Noise:
     )
 
 
-def run_budget(
-    epsilon: str,
-    delta: str,
-    costs: NoiseCosts,
-    workload: Workload,
-    rounds: int | None,
-    alpha: Fraction,
-) -> Budget:
-    """Return the budget of a run with `rounds` rounds, None being the adaptive schedule.
+def run_budget(terms: Terms, workload: Workload) -> Budget:
+    """Return the budget of a run of AIM.
 
     What a run draws is bounded by what it can pay for, also if requests are lost and made again:
     no measurement has more than twice the first one's variance, and a selection costs at least
     1 - alpha of what is left while that still pays for such a measurement.
     """
+    epsilon, delta = terms.epsilon.value, terms.delta.value
+    costs, alpha = terms.costs, terms.alpha
     n_attributes = len(workload.domain)
-    scheduled = (16 * n_attributes if rounds is None else rounds) + n_attributes
-    rho = rho_from_epsilon_delta(parse_rational(epsilon, "epsilon"), _delta(delta))
+    scheduled = (16 * n_attributes if terms.rounds is None else terms.rounds) + n_attributes
+    rho = rho_from_epsilon_delta(epsilon, delta)
     # the first variance may be the least that the noise can have, and cheaper than scheduled
     payable = max(Fraction(scheduled), 2 * alpha * rho * costs.sigma2_min)
     n_selections = math.ceil(2 * payable / (1 - alpha))
@@ -76,35 +72,29 @@ def run_budget(
     return budget(epsilon, delta, costs, draws)
 
 
-def budget(epsilon: str, delta: str, costs: NoiseCosts, draws: Draws) -> Budget:
+def budget(epsilon: Fraction, delta: Fraction, costs: NoiseCosts, draws: Draws) -> Budget:
     """Return rho for (epsilon, delta), after setting aside what the samplers' errors cost.
 
     With probability ratios within e^(+-L) of the ideal noise's and a statistical distance tau in
     all, a mechanism that is (epsilon - 2 L, delta') private with ideal noise is
     (epsilon, e^L delta' + (1 + e^epsilon) tau) private (docs/protocol.md).
-    MechanismError if either takes more than half of what is there.
+    MechanismError if either takes more than half of what is there, or there is none.
     """
-    wanted_epsilon, wanted_delta = parse_rational(epsilon, "epsilon"), _delta(delta)
+    check_budget(epsilon, delta)
     distance = draws.marginals * costs.measure_delta + draws.candidates * costs.select_delta
     # the float's error is far below the allowance; above 700 the check below refuses anyway
-    growth = math.ceil(math.exp(min(float(wanted_epsilon), 700.0) + 1e-9)) + 2
+    growth = math.ceil(math.exp(min(float(epsilon), 700.0) + 1e-9)) + 2
     reserved = growth * distance
     loss = 2 * draws.marginals * costs.measure_loss
-    if wanted_delta < 2 * reserved or 0 < wanted_epsilon < 2 * loss:
+    if delta < 2 * reserved or epsilon < 2 * loss:
         raise MechanismError(
-            f"delta {delta} is too small for epsilon {epsilon} with this noise: its samplers alone "
-            f"add {float(reserved):.1g} to delta; take a larger delta or a smaller epsilon"
+            f"delta {float(delta):.6g} is too small for epsilon {float(epsilon):.6g} with this "
+            f"noise: its samplers alone add {float(reserved):.1g} to delta; take a larger delta or "
+            "a smaller epsilon"
         )
     # e^L (1 - 2 L) <= 1
-    rho = rho_from_epsilon_delta(wanted_epsilon - loss, (wanted_delta - reserved) * (1 - loss))
+    rho = rho_from_epsilon_delta(epsilon - loss, (delta - reserved) * (1 - loss))
     return Budget(rho, reserved, distance, costs.measure_delta, costs.select_delta)
-
-
-def _delta(text: str) -> Fraction:
-    delta = parse_rational(text, "delta")
-    if not 0 < delta < 1:
-        raise MechanismError(f"delta is {text}; it must lie between 0 and 1")
-    return delta
 
 
 def first_sigma2(

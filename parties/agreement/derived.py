@@ -3,13 +3,14 @@
 from aim_core.counts.workload import maximal_cliques, n_cells
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.noise_facts import Noise
-from mpc.noise.sources import NoiseKind
+from aim_core.privacy.participation import Participation
 from mpc.session.access import AccessStructure
 from mpc.steps.job import RingParameters, make_noise, noise_costs
 from mpc.steps.upload import UploadFormat
 from parties.agreement.budget import Budget, noise_terms, run_budget
 from parties.agreement.manifest import Manifest
-from parties.agreement.public_inputs import PublicInputs, participation
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.terms import manifest_terms
 from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 
@@ -21,7 +22,7 @@ def access_structure(manifest: Manifest) -> AccessStructure:
 
 def manifest_noise(manifest: Manifest) -> Noise:
     """Return what the manifest's kind of noise costs."""
-    return noise_terms(noise_costs(NoiseKind(manifest.noise), access_structure(manifest)))
+    return noise_terms(noise_costs(manifest.noise, access_structure(manifest)))
 
 
 def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
@@ -30,14 +31,7 @@ def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
     ConfigError if the manifest's rho is larger: whoever wrote it promised too much.
     """
     mechanism = manifest.mechanism
-    budget = run_budget(
-        mechanism.epsilon,
-        mechanism.delta,
-        noise_costs(NoiseKind(manifest.noise), access_structure(manifest)),
-        inputs.workload,
-        mechanism.rounds,
-        parse_fraction(mechanism.alpha),
-    )
+    budget = run_budget(manifest_terms(manifest), inputs.workload)
     rho = parse_fraction(mechanism.rho)
     if rho > budget.rho:
         raise ConfigError(
@@ -51,7 +45,7 @@ def manifest_budget(manifest: Manifest, inputs: PublicInputs) -> Budget:
 
 def ring_parameters(manifest: Manifest) -> RingParameters:
     """Return the sizes that rule out any wrap; EncodingOverflow if there are none."""
-    source = make_noise(NoiseKind(manifest.noise), access_structure(manifest))
+    source = make_noise(manifest.noise, access_structure(manifest))
     bound = source.gaussian_bound(parse_fraction(manifest.sigma2_max))
     return RingParameters.choose(manifest.n_max, manifest.y_max, bound)
 
@@ -64,14 +58,13 @@ def upload_format(manifest: Manifest, inputs: PublicInputs) -> UploadFormat:
 
 def aim_settings(manifest: Manifest, n_holders: int) -> AimSettings:
     """Return the manifest's mechanism as AIM's settings; `n_holders` have uploaded."""
-    mechanism = manifest.mechanism
-    return AimSettings(
-        rho=parse_fraction(mechanism.rho),
-        n_max=manifest.n_max,
-        y_max=manifest.y_max,
-        rounds=mechanism.rounds,
-        max_model_mb=float(parse_fraction(mechanism.max_model_mb)),
-        seed=mechanism.seed,
-        alpha=parse_fraction(mechanism.alpha),
-        participation=participation(manifest, n_holders),
-    )
+    rho = parse_fraction(manifest.mechanism.rho)
+    return manifest_terms(manifest).settings(rho, manifest.n_max, manifest.y_max, n_holders)
+
+
+def participation(manifest: Manifest, n_holders: int) -> Participation:
+    """Return who joins in which round, of the `n_holders` that have uploaded.
+
+    Its holders are numbered in the manifest's order, without those that did not upload.
+    """
+    return manifest_terms(manifest).joining(n_holders)

@@ -5,8 +5,6 @@ Addresses to bind, paths and timeouts stand in each site's own config (`parties.
 
 import datetime as dt
 import json
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,21 +18,29 @@ from pydantic import (
     model_validator,
 )
 
+from aim_core.privacy.participation import check_rate
+from aim_core.privacy.zcdp import check_budget, parse_rational
+from mpc.noise.kinds import NoiseKind
+from mpc.session.access import AccessStructure
+from parties.agreement.settings_file import read_settings
 from parties.agreement.values import (
+    AsText,
+    EngineKind,
     FractionText,
     Frozen,
     Name,
+    Port,
     describe,
     parse_fraction,
+    refused_as_value_error,
 )
 from parties.canonical import HashOf, canonical, tagged_sha256
-from parties.errors import ConfigError, IdentityError
+from parties.errors import ConfigError
 from parties.files import write_whole
 from parties.identity.certificates import fingerprint
 
 PROTOCOL = "distaim/1"
 """Name and version of the protocol that this program speaks."""
-
 
 _HTTPS_PORT = 443
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -48,16 +54,14 @@ def _is_address(url: str) -> str:
 
 
 def _is_pem(text: str) -> str:
-    try:
+    with refused_as_value_error():
         fingerprint(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
     return text
 
 
 def _is_rate(text: str) -> str:
-    if not 0 < parse_fraction(text) <= 1:
-        raise ValueError("a rate is above 0 and at most 1")
+    with refused_as_value_error():
+        check_rate(parse_fraction(text))
     return text
 
 
@@ -76,7 +80,6 @@ def time_text(moment: dt.datetime) -> str:
 RateText = Annotated[str, AfterValidator(_is_rate)]
 TimeText = Annotated[str, AfterValidator(_is_time)]
 Certificate = Annotated[str, AfterValidator(_is_pem)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Mechanism(Frozen):
@@ -93,6 +96,14 @@ class Mechanism(Frozen):
     max_model_mb: FractionText
     participation: RateText = "1"
     seed: int
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> "Mechanism":
+        with refused_as_value_error():
+            check_budget(
+                parse_rational(self.epsilon, "epsilon"), parse_rational(self.delta, "delta")
+            )
+        return self
 
 
 class Member(Frozen):
@@ -122,14 +133,6 @@ class PartyEntry(Member):
         return urlsplit(self.url).port or _HTTPS_PORT
 
 
-@dataclass(frozen=True)
-class Role:
-    """What a certificate entitles to: `kind` is "party", "holder" or "estimator"."""
-
-    kind: Literal["party", "holder", "estimator"]
-    name: str
-
-
 class Manifest(Frozen):
     """What all parties of one job agree on. Build it with `Manifest.parse` or `load_manifest`."""
 
@@ -145,8 +148,8 @@ class Manifest(Frozen):
     n_max: Annotated[int, Field(ge=1, lt=2**31)]
     y_max: Annotated[int, Field(ge=1, lt=2**31)]
     sigma2_max: FractionText
-    noise: Literal["joint", "dealers"]
-    engine: Literal["replicated", "shamir"]
+    noise: Annotated[NoiseKind, AsText]
+    engine: Annotated[EngineKind, AsText]
     threshold: Annotated[int, Field(ge=1)]
     min_holders: Annotated[int, Field(ge=1)]
     parties: list[PartyEntry]
@@ -155,14 +158,8 @@ class Manifest(Frozen):
 
     @model_validator(mode="after")
     def _check_members(self) -> "Manifest":
-        n_parties = len(self.parties)
-        if not 3 <= n_parties <= 7:
-            raise ValueError(f"{n_parties} compute parties; the protocol needs 3 to 7")
-        if 2 * self.threshold >= n_parties:
-            raise ValueError(
-                f"a threshold of {self.threshold} colluding parties among {n_parties} is not "
-                "below one half; lower it or add parties"
-            )
+        with refused_as_value_error():
+            AccessStructure(len(self.parties), self.threshold)
         if not 1 <= self.min_holders <= len(self.holders):
             raise ValueError(f"min_holders is {self.min_holders} of {len(self.holders)} holders")
         members: list[Member] = [*self.parties, *self.holders, self.estimator]
@@ -208,16 +205,6 @@ class Manifest(Frozen):
         """Count the compute parties."""
         return len(self.parties)
 
-    def roles(self) -> dict[str, Role]:
-        """Return which role each pinned certificate has, by its fingerprint."""
-        roles = {
-            fingerprint(party.certificate): Role("party", party.name) for party in self.parties
-        }
-        for holder in self.holders:
-            roles[fingerprint(holder.certificate)] = Role("holder", holder.name)
-        roles[fingerprint(self.estimator.certificate)] = Role("estimator", self.estimator.name)
-        return roles
-
     def clients(self) -> list[str]:
         """Return the certificates that the API of a party lets in (PEM)."""
         members: list[Member] = [*self.holders, self.estimator, *self.parties]
@@ -233,27 +220,3 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
     raw = manifest.model_dump(mode="json", by_alias=True)
     write_whole(path, json.dumps(raw, indent=1, sort_keys=True))
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a TOML or JSON file with one table at its top; ConfigError says what is wrong."""
-    try:
-        text = path.read_text("utf-8")
-        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} does not hold a table of settings at its top")
-    return raw
-
-
-def own_role(manifest: Manifest, certificate_pem: str) -> Role:
-    """Return the role of the owner of a certificate; IdentityError if it has none."""
-    role = manifest.roles().get(fingerprint(certificate_pem))
-    if role is None:
-        raise IdentityError(
-            f"the certificate {fingerprint(certificate_pem)[:16]}... is not in manifest "
-            f"{manifest.run}; use the one that was sent in for it, or have the manifest changed",
-            run=manifest.run,
-        )
-    return role

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from aim_core.counts.workload import Workload, closure
 from aim_core.domain import Clique, Domain
 from aim_core.errors import AimError
-from aim_core.privacy.participation import Participation
 from aim_core.tables.schema import Schema, schema_from_dict
 from parties.agreement.manifest import Manifest
-from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 
 
@@ -41,12 +39,3 @@ def public_inputs(manifest: Manifest) -> PublicInputs:
         return PublicInputs(schema, workload, closure(workload))
     except AimError as error:
         raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error
-
-
-def participation(manifest: Manifest, n_holders: int) -> Participation:
-    """Return who joins in which round, of the `n_holders` that have uploaded.
-
-    Its holders are numbered in the manifest's order, without those that did not upload.
-    """
-    mechanism = manifest.mechanism
-    return Participation(n_holders, parse_fraction(mechanism.participation), mechanism.seed)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mpc.noise.kinds import NoiseKind
 from parties.agreement.manifest import Manifest, Member
 from parties.agreement.public_inputs import PublicInputs
 from parties.agreement.values import parse_fraction
@@ -74,7 +75,7 @@ def _spent(manifest: Manifest) -> list[str]:
     dealt = "the noise is dealt by the parties, a part by each"
     return [
         f"{budget} for adding or removing one record: rho = {rho:.6g}",
-        joint if manifest.noise == "joint" else dealt,
+        joint if manifest.noise is NoiseKind.JOINT else dealt,
         "this pays for one job; further jobs on the same data add to it",
     ]
 

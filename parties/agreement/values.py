@@ -2,6 +2,9 @@
 
 import importlib.metadata
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated
 
@@ -14,6 +17,8 @@ from pydantic import (
     ValidationError,
 )
 
+from aim_core.errors import AimError
+from mpc.errors import MpcError
 from parties.errors import ConfigError
 
 _FRACTION = re.compile(r"[0-9]{1,400}(/[1-9][0-9]{0,399})?")
@@ -28,6 +33,16 @@ def _is_fraction(text: str) -> str:
 FractionText = Annotated[str, AfterValidator(_is_fraction)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+AsText = Field(strict=False)
+"""Of an enumeration in a file: there it is a text."""
+
+
+class EngineKind(StrEnum):
+    """Which secure engine the compute parties run."""
+
+    REPLICATED = "replicated"
+    SHAMIR = "shamir"
 
 
 class Frozen(BaseModel):
@@ -49,6 +64,24 @@ def parse_fraction(text: str) -> Fraction:
 def program_version() -> str:
     """Return this program's version; compute parties run together only with the same one."""
     return importlib.metadata.version("distaim")
+
+
+@contextmanager
+def refused_as_config_error() -> Iterator[None]:
+    """Let what other packages refuse in what a user gave be a ConfigError with the same text."""
+    try:
+        yield
+    except (AimError, MpcError) as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def refused_as_value_error() -> Iterator[None]:
+    """Let what others refuse be a ValueError, which a model reports with the field's name."""
+    try:
+        yield
+    except (AimError, MpcError, ConfigError) as error:
+        raise ValueError(str(error)) from error
 
 
 def describe(what: str, error: ValidationError) -> str:

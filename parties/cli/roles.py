@@ -3,12 +3,15 @@
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parties.cli.common import EstimatorKind, Json, guarded
+from aim_core.models.fitters import FitterKind
+from parties.cli.common import Json, guarded
+from parties.cli.options import takes_options
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,22 +49,52 @@ def party_command(
     guarded(lambda: run_party(load_party_config(config)), as_json, error_file)
 
 
-@app.command("submit")
-def submit_command(
-    table: Annotated[
-        Path | None, typer.Argument(help="This holder's table, CSV or Parquet.")
-    ] = None,
-    manifest: Annotated[Path | None, typer.Option(help="The approved manifest.")] = None,
-    certificate: CertificateFile = None,
-    key: KeyFile = None,
+@dataclass(frozen=True)
+class SubmitOptions:
+    """The options of `distaim submit`: a file with everything, or what a usual site needs."""
+
+    table: Annotated[Path | None, typer.Argument(help="This holder's table, CSV or Parquet.")] = (
+        None
+    )
+    manifest: Annotated[Path | None, typer.Option(help="The approved manifest.")] = None
+    certificate: CertificateFile = None
+    key: KeyFile = None
     receipts: Annotated[Path, typer.Option(help="Folder for the parties' signed receipts.")] = Path(
         "receipts"
-    ),
+    )
     outbox: Annotated[
         Path | None, typer.Option(help="Private folder for the shares until all are received.")
-    ] = None,
-    wait: Annotated[float, typer.Option(min=1, help="Seconds to try at a party.")] = 600,
-    config: SiteFile = None,
+    ] = None
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to try at a party.")] = 600
+    config: SiteFile = None
+
+    def settings(self) -> "HoldersConfig":
+        """Return the site's config; ConfigError if it is not all there."""
+        from parties.setup.config import HolderMember, HoldersConfig, load_holders_config
+
+        if self.config is not None:
+            return load_holders_config(self.config)
+        if self.table is None:
+            raise ConfigError("name this holder's TABLE, or a file with --config")
+        path, identity = _identity(self.manifest, self.certificate, self.key, "holder")
+        member = HolderMember(
+            name=identity.name, certificate=identity.certificate_path, key=identity.key_path
+        )
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return HoldersConfig(
+            manifest=path,
+            table=self.table,
+            outbox=self.outbox or state / "distaim" / "outbox",
+            receipts=self.receipts,
+            members=[member],
+            connect_timeout=self.wait,
+        )
+
+
+@app.command("submit")
+@takes_options(SubmitOptions)
+def submit_command(
+    options: SubmitOptions,
     error_file: ErrorFile = None,
     follow_parent: FollowParent = False,
     as_json: Json = False,
@@ -74,11 +107,9 @@ def submit_command(
     from parties.wire.events import UploadsSent
 
     def share() -> None:
-        settings = _holders_config(
-            config, table, manifest, certificate, key, receipts, outbox, wait
-        )
+        settings = options.settings()
         sent = submit(settings)
-        if config is not None or as_json:
+        if options.config is not None or as_json:
             typer.echo(UploadsSent(upload_bytes=sent).model_dump_json())
             return
         for name, n_bytes in sent.items():
@@ -89,23 +120,52 @@ def submit_command(
     guarded(share, as_json, error_file)
 
 
-@app.command("job")
-def job_command(
-    manifest: Annotated[Path | None, typer.Argument(help="The approved manifest.")] = None,
-    certificate: CertificateFile = None,
-    key: KeyFile = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
-    estimator: Annotated[
-        EstimatorKind, typer.Option(help="Who fits the model.")
-    ] = EstimatorKind.NUMPY,
+@dataclass(frozen=True)
+class JobOptions:
+    """The options of `distaim job`: a file with everything, or what a usual estimator needs."""
+
+    manifest: Annotated[Path | None, typer.Argument(help="The approved manifest.")] = None
+    certificate: CertificateFile = None
+    key: KeyFile = None
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None
+    estimator: Annotated[FitterKind, typer.Option(help="Who fits the model.")] = FitterKind.NUMPY
     rows: Annotated[
         int | None, typer.Option(min=1, help="Rows to sample; default: as the model estimates.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampled rows.")] = 0,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampled rows.")] = 0
     collect_hours: Annotated[
         float, typer.Option(min=0.0, help="How long to wait for more than the least holders.")
-    ] = 24.0,
-    config: SiteFile = None,
+    ] = 24.0
+    config: SiteFile = None
+
+    def settings(self) -> "EstimatorConfig":
+        """Return the estimator's config; ConfigError if it is not all there."""
+        from parties.setup.config import EstimatorConfig, load_estimator_config
+
+        if self.config is not None:
+            return load_estimator_config(self.config)
+        if self.out is None:
+            raise ConfigError("name a folder for the results with --out, or a file with --config")
+        path, identity = _identity(self.manifest, self.certificate, self.key, "estimator")
+        return EstimatorConfig(
+            name=identity.name,
+            manifest=path,
+            certificate=identity.certificate_path,
+            key=identity.key_path,
+            estimator=self.estimator,
+            rows=self.rows,
+            sample_seed=self.seed,
+            out=self.out,
+            transcript=self.out / "transcript" / "estimator.jsonl",
+            table=self.out / "synthetic.csv",
+            collect_timeout=max(self.collect_hours * 3600, 1.0),
+        )
+
+
+@app.command("job")
+@takes_options(JobOptions)
+def job_command(
+    options: JobOptions,
     error_file: ErrorFile = None,
     follow_parent: FollowParent = False,
     as_json: Json = False,
@@ -122,10 +182,8 @@ def job_command(
         sys.stdout.flush()
 
     def drive() -> None:
-        settings = _estimator_config(
-            config, manifest, certificate, key, out, estimator, rows, seed, collect_hours
-        )
-        if config is not None or as_json:
+        settings = options.settings()
+        if options.config is not None or as_json:
             run_job(settings, emit)
             return
         with RunProgress() as progress:
@@ -147,7 +205,8 @@ def _identity(
     manifest: Path | None, certificate: Path | None, key: Path | None, kind: str
 ) -> "tuple[Path, Identity]":
     """Return the manifest's path and who this site is in it; ConfigError if it is no `kind`."""
-    from parties.agreement.manifest import load_manifest, own_role
+    from parties.agreement.manifest import load_manifest
+    from parties.agreement.roles import own_role
     from parties.identity.certificates import Identity, read_certificate
 
     if manifest is None or certificate is None or key is None:
@@ -157,67 +216,3 @@ def _identity(
         raise ConfigError(f"{certificate} is the certificate of a {role.kind}, {role.name}; "
                           f"this command is for a {kind}")  # fmt: skip
     return manifest, Identity(role.name, certificate, key)
-
-
-def _holders_config(
-    config: Path | None,
-    table: Path | None,
-    manifest: Path | None,
-    certificate: Path | None,
-    key: Path | None,
-    receipts: Path,
-    outbox: Path | None,
-    wait: float,
-) -> "HoldersConfig":
-    from parties.setup.config import HolderMember, HoldersConfig, load_holders_config
-
-    if config is not None:
-        return load_holders_config(config)
-    if table is None:
-        raise ConfigError("name this holder's TABLE, or a file with --config")
-    path, identity = _identity(manifest, certificate, key, "holder")
-    member = HolderMember(
-        name=identity.name, certificate=identity.certificate_path, key=identity.key_path
-    )
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return HoldersConfig(
-        manifest=path,
-        table=table,
-        outbox=outbox or state / "distaim" / "outbox",
-        receipts=receipts,
-        members=[member],
-        connect_timeout=wait,
-    )
-
-
-def _estimator_config(
-    config: Path | None,
-    manifest: Path | None,
-    certificate: Path | None,
-    key: Path | None,
-    out: Path | None,
-    estimator: EstimatorKind,
-    rows: int | None,
-    seed: int,
-    collect_hours: float,
-) -> "EstimatorConfig":
-    from parties.setup.config import EstimatorConfig, load_estimator_config
-
-    if config is not None:
-        return load_estimator_config(config)
-    if out is None:
-        raise ConfigError("name a folder for the results with --out, or a file with --config")
-    path, identity = _identity(manifest, certificate, key, "estimator")
-    return EstimatorConfig(
-        name=identity.name,
-        manifest=path,
-        certificate=identity.certificate_path,
-        key=identity.key_path,
-        estimator=estimator.value,
-        rows=rows,
-        sample_seed=seed,
-        out=out,
-        transcript=out / "transcript" / "estimator.jsonl",
-        table=out / "synthetic.csv",
-        collect_timeout=max(collect_hours * 3600, 1.0),
-    )

@@ -1,7 +1,6 @@
-"""Commands by which sites come together: keys, init, approve, doctor."""
+"""Commands by which a site gets ready for a job that is drafted: approve, doctor."""
 
 import dataclasses
-import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parties.cli.common import EngineKind, Json, NoiseKind, guarded, parse_rounds
+from parties.cli.common import Json, guarded, warn_of_expiry
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:
-    from parties.agreement.manifest import Manifest
     from parties.identity.certificates import Identity
 
 app = typer.Typer()
@@ -21,109 +19,12 @@ app = typer.Typer()
 EXIT_FOUND = 1
 """Exit code of a command that checks and has found something."""
 
-_KEYS_TEXT = """made {key} (stays here, readable by you alone)
-and {certificate}, valid until {expires}: send it to whoever drafts the manifest
-fingerprint {fingerprint}
-Have the fingerprint compared by telephone before anyone approves a manifest with it."""
-
 ManifestFile = Annotated[Path, typer.Argument(help="The manifest, TOML or JSON.")]
 SiteFile = Annotated[Path | None, typer.Option("--config", help="This site's settings.")]
 CertificateFile = Annotated[
     Path | None, typer.Option("--cert", help="This site's certificate, without --config.")
 ]
 KeyFile = Annotated[Path | None, typer.Option("--key", help="This site's key, without --config.")]
-
-
-@app.command("keys")
-def keys_command(
-    name: Annotated[str, typer.Argument(help="This site's name in the manifest.")],
-    out: Annotated[Path, typer.Option(help="Folder for the key and the certificate.")] = Path(),
-    years: Annotated[int, typer.Option(min=1, max=20, help="How long both are good.")] = 5,
-    host: Annotated[
-        list[str] | None, typer.Option(help="A host name or address to tell in the certificate.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Make this site's key, which never leaves it, and the certificate that the others need."""
-    guarded(lambda: _make_keys(name, out, years, host or [], as_json), as_json)
-
-
-@app.command("init")
-def init_command(
-    folder: Annotated[Path, typer.Argument(help="Folder for manifest.toml.")],
-    schema: Annotated[Path | None, typer.Option(help="Public schema, TOML or JSON.")] = None,
-    n_max: Annotated[
-        int | None, typer.Option(min=1, help="Public bound on all tables' rows together.")
-    ] = None,
-    party: Annotated[
-        list[str] | None, typer.Option(help="NAME=HOST:HTTPS_PORT:MPC_PORT=CERTIFICATE")
-    ] = None,
-    holder: Annotated[list[str] | None, typer.Option(help="NAME=CERTIFICATE")] = None,
-    estimator: Annotated[str | None, typer.Option(help="NAME=CERTIFICATE")] = None,
-    workload: Annotated[
-        str | None, typer.Option(help="2way (default), 3way, random:COUNT:SEED, or a file.")
-    ] = None,
-    epsilon: Annotated[str | None, typer.Option(help="Exact; default 1.")] = None,
-    delta: Annotated[str | None, typer.Option(help="Exact; default 1e-9.")] = None,
-    threshold: Annotated[
-        int | None, typer.Option(help="Parties that may collude; default: all below half.")
-    ] = None,
-    min_holders: Annotated[
-        int | None, typer.Option(min=1, help="Holders that must upload; default: all.")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(help="First day (UTC) that it is void; default in 90 days.")
-    ] = None,
-    rounds: Annotated[str, typer.Option(help="adaptive, or a number of rounds.")] = "adaptive",
-    max_cells: Annotated[
-        int | None, typer.Option(min=1, help="Leave out marginals with more cells.")
-    ] = None,
-    max_model_mb: Annotated[str, typer.Option(help="Largest model, in megabytes.")] = "80",
-    noise: Annotated[NoiseKind, typer.Option(help="How noise is made.")] = NoiseKind.JOINT,
-    engine: Annotated[EngineKind, typer.Option(help="Secure engine.")] = EngineKind.REPLICATED,
-    as_json: Json = False,
-) -> None:
-    """Draft the manifest of a job; a wizard asks for what is needed and not given."""
-    from parties.cli.wizard import Wizard, whole_number
-    from parties.setup import init
-
-    def run() -> None:
-        wizard = Wizard(asking=None in (schema, n_max, party, holder, estimator))
-        path = wizard.one(_text(schema), "Public schema, a file", None, Path)
-        parties = wizard.several(party, "Compute party", init.PARTY_FORM, init.read_party, 3)
-        holders = wizard.several(holder, "Data holder", init.MEMBER_FORM, init.read_member, 1)
-        most, everyone = str((len(parties) - 1) // 2), str(len(holders))
-        answers = init.Answers(
-            schema=path,
-            parties=parties,
-            holders=holders,
-            estimator=wizard.one(
-                estimator, f"Estimator, {init.MEMBER_FORM}", None, init.read_member
-            ),
-            n_max=wizard.one(
-                _text(n_max), "Public bound on all tables' rows together", None, whole_number
-            ),
-            workload=wizard.one(workload, "Workload", "2way", str),
-            epsilon=wizard.one(epsilon, "Privacy budget epsilon", "1", str),
-            delta=wizard.one(delta, "Privacy budget delta", "1e-9", str),
-            threshold=wizard.one(
-                _text(threshold), "How many parties may collude", most, whole_number
-            ),
-            min_holders=wizard.one(
-                _text(min_holders), "How many holders must upload", everyone, whole_number
-            ),
-            expires=wizard.one(
-                expires, "First day (UTC) on which it is void", _in_days(90), init.read_date
-            ),
-            rounds=parse_rounds(rounds),
-            max_cells=max_cells,
-            max_model_mb=max_model_mb,
-            noise=noise.value,
-            engine=engine.value,
-        )
-        _write_draft(init.draft(answers), folder, as_json)
-
-    guarded(run, as_json)
 
 
 @app.command("approve")
@@ -185,42 +86,6 @@ def doctor_command(
         sys.exit(EXIT_FOUND)
 
 
-def _make_keys(name: str, out: Path, years: int, hosts: list[str], as_json: bool) -> None:
-    from parties.identity.certificates import (  # only this command needs it
-        DAYS_PER_YEAR,
-        fingerprint,
-        make_identity,
-        validity,
-    )
-    from parties.setup.init import check_name
-
-    check_name(name)
-    made = make_identity(name, out, days=years * DAYS_PER_YEAR, hosts=hosts)
-    certificate = made.certificate
-    facts = {
-        "name": name,
-        "certificate": str(made.certificate_path),
-        "key": str(made.key_path),
-        "fingerprint": fingerprint(certificate),
-        "expires": f"{validity(certificate)[1]:%Y-%m-%d}",
-    }
-    typer.echo(json.dumps(facts) if as_json else _KEYS_TEXT.format(**facts))
-
-
-def _write_draft(manifest: "Manifest", folder: Path, as_json: bool) -> None:
-    from parties.setup.init import write_draft  # only this command needs it
-
-    path = write_draft(manifest, folder)
-    _warn_of_expiry(manifest)
-    if as_json:
-        typer.echo(json.dumps({"manifest": str(path), "digest": manifest.digest}))
-        return
-    typer.echo(
-        f"wrote {path}, hash {manifest.digest}\n"
-        "Read it, send it to all sites, and have every compute party run `distaim approve`."
-    )
-
-
 def _approve(path: Path, identity: "Identity", yes: bool, as_json: bool) -> None:
     from parties.agreement.approval import approve, review, signing_role  # used here only
     from parties.agreement.manifest import load_manifest
@@ -230,7 +95,7 @@ def _approve(path: Path, identity: "Identity", yes: bool, as_json: bool) -> None
     role = signing_role(manifest, identity)
     inputs = review(manifest)
     typer.echo(summary(manifest, inputs), err=True)
-    _warn_of_expiry(manifest)
+    warn_of_expiry(manifest)
     if not yes:
         typer.confirm(f"Sign this as the {role.kind} {role.name}?", abort=True, err=True)
     written = approve(manifest, path, identity)
@@ -261,13 +126,6 @@ def _print_approvals(path: Path, as_json: bool) -> bool:
     return complete
 
 
-def _warn_of_expiry(manifest: "Manifest") -> None:
-    from parties.agreement.approval import expiry_warnings  # only some commands need it
-
-    for text in expiry_warnings(manifest, dt.datetime.now(dt.UTC)):
-        typer.echo(f"warning: {text}", err=True)
-
-
 def _identity(config: Path | None, cert: Path | None, key: Path | None) -> "Identity":
     """Return the files that prove who this site is, from its config or from two options."""
     from parties.identity.certificates import Identity  # only some commands need it
@@ -278,11 +136,3 @@ def _identity(config: Path | None, cert: Path | None, key: Path | None) -> "Iden
     if cert is None or key is None:
         raise ConfigError("give this site's --config, or both --cert and --key")
     return Identity(cert.stem, cert, key)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _in_days(days: int) -> str:
-    return (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)).isoformat()

@@ -1,5 +1,6 @@
 """The bench of `distaim compare`: one table, its holders, every method, one way to score them."""
 
+import dataclasses
 import functools
 import time
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from aim_core.domain import Clique
 from aim_core.errors import TableError
 from aim_core.extras import import_optional
 from aim_core.mechanisms.aim import aim, drive
-from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.mechanisms.flaim_holder import FlaimHolder
 from aim_core.mechanisms.flaim_terms import (
     FlaimSettings,
@@ -29,8 +29,6 @@ from aim_core.mechanisms.requests import Oracle
 from aim_core.models.descent import MirrorDescent
 from aim_core.models.measurement import Model
 from aim_core.privacy.noise_facts import Noise
-from aim_core.privacy.participation import Participation
-from aim_core.privacy.zcdp import parse_rational
 from aim_core.studies.classifier import auc, default_target
 from aim_core.studies.errors_of_tables import (
     negative_log_likelihood,
@@ -42,11 +40,13 @@ from aim_core.studies.splits import Owners, assign, check_split
 from aim_core.studies.synthfs import synthfs
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema, load_schema
-from mpc.noise.sources import NoiseKind
-from mpc.session.access import AccessStructure
-from mpc.steps.job import FRACTION_BITS, noise_costs
+from mpc.noise.kinds import NoiseKind
+from mpc.steps.job import FRACTION_BITS
 from parties.agreement.budget import Draws, budget, noise_terms, run_budget
-from parties.agreement.draft import ALPHA, draft_inputs
+from parties.agreement.choices import Choices
+from parties.agreement.draft import draft_inputs
+from parties.agreement.terms import Terms, read_terms
+from parties.agreement.values import EngineKind
 from parties.compare.rows import CENTRAL, Row, Source
 from parties.compare.settings import SYNTHFS, CompareSettings, Task, variant_of
 from parties.estimator.run import Outcome
@@ -136,10 +136,21 @@ class Bench:
         found = heterogeneity(self.train, self.owners(seed), self.schema.domain, cliques)
         return found.mean
 
-    def participation(self, seed: int) -> Participation:
-        """Return who takes part in which round."""
-        rate = parse_rational(self.settings.participation, "participation")
-        return Participation(self.settings.holders, rate, seed)
+    def terms(self, task: Task) -> Terms:
+        """Return a run's terms, as a consortium of N_PARTIES would have them."""
+        asked = self.settings
+        choices = Choices(
+            workload=asked.workload,
+            epsilon=task.epsilon,
+            delta=asked.delta,
+            threshold=THRESHOLD,
+            rounds=asked.rounds,
+            max_cells=asked.max_cells,
+            max_model_mb=asked.max_model_mb,
+            noise=NoiseKind.JOINT,
+            engine=EngineKind.REPLICATED,
+        )
+        return read_terms(choices, N_PARTIES, task.seed, asked.participation)
 
     def run(self, task: Task, communication: Communication | None) -> Row:
         """Run a method in this process and score it.
@@ -198,22 +209,14 @@ class Bench:
     def _run_aim(self, task: Task, communication: Communication | None) -> Finished:
         """Run AIM by the plaintext oracle, over all rows or over those who have joined."""
         started = time.perf_counter()
-        workload, settings = self.inputs.workload, self.settings
-        costs = noise_costs(NoiseKind.JOINT, AccessStructure(N_PARTIES, THRESHOLD))
-        rho = run_budget(task.epsilon, settings.delta, costs, workload, settings.rounds, ALPHA).rho
-        oracle, joined = self._plaintext_oracle(task)
-        chosen = AimSettings(
-            rho=rho,
-            n_max=self.n_max,
-            y_max=self.n_max,
-            rounds=settings.rounds,
-            max_model_mb=float(parse_rational(settings.max_model_mb, "max_model_mb")),
-            seed=task.seed,
-            alpha=ALPHA,
-            participation=joined,
-        )
-        noise = noise_terms(costs)
-        result = drive(aim(chosen, workload, noise, MirrorDescent()), oracle)
+        workload, terms = self.inputs.workload, self.terms(task)
+        if task.method == CENTRAL:
+            terms = dataclasses.replace(terms, participation=Fraction(1))
+        n_holders = 1 if task.method == CENTRAL else self.settings.holders
+        rho = run_budget(terms, workload).rho
+        settings = terms.settings(rho, self.n_max, self.n_max, n_holders)
+        noise, oracle = noise_terms(terms.costs), self._plaintext_oracle(task, terms)
+        result = drive(aim(settings, workload, noise, MirrorDescent()), oracle)
         first = result.measurements[0].variance
         codes = _sample(result.model, task.seed)
         return Finished(
@@ -227,17 +230,14 @@ class Bench:
             seconds=time.perf_counter() - started,
         )
 
-    def _plaintext_oracle(self, task: Task) -> tuple[Oracle, Participation]:
-        """Return who answers in place of the compute parties, and who takes part."""
+    def _plaintext_oracle(self, task: Task, terms: Terms) -> Oracle:
+        """Return who answers in place of the compute parties."""
         source = PlaintextNoise(1, 1, 1)
         if task.method == CENTRAL:
-            everybody = Participation(1, Fraction(1), task.seed)
-            domain = self.schema.domain
-            return PlaintextOracle(domain, self.real, source, FRACTION_BITS), everybody
-        joined, owners = self.participation(task.seed), self.owners(task.seed)
+            return PlaintextOracle(self.schema.domain, self.real, source, FRACTION_BITS)
+        joined, owners = terms.joining(self.settings.holders), self.owners(task.seed)
         workload = self.inputs.workload
-        oracle = GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
-        return oracle, joined
+        return GrowingOracle(workload, self.train, owners, joined, source, FRACTION_BITS)
 
     def _run_flaim(self, variant: Variant, task: Task) -> Finished:
         """Run a variant of FLAIM, with its holders and their secure aggregation."""
@@ -285,17 +285,18 @@ class Bench:
 
     def _flaim_settings(self, variant: Variant, task: Task) -> FlaimSettings:
         """Return a variant's settings with the rho that epsilon and delta pay for."""
-        asked, costs = self.settings, federated_costs(self.settings.holders)
+        asked, terms = self.settings, self.terms(task)
+        costs = federated_costs(asked.holders)
 
         def with_rho(rho: Fraction) -> FlaimSettings:
             return FlaimSettings(
                 variant=variant,
                 rho=rho,
-                participation=self.participation(task.seed),
+                participation=terms.joining(asked.holders),
                 rounds=asked.rounds,
                 local_steps=asked.local_steps,
-                alpha=ALPHA,
-                max_model_mb=float(parse_rational(asked.max_model_mb, "max_model_mb")),
+                alpha=terms.alpha,
+                max_model_mb=float(terms.max_model_mb),
                 seed=task.seed,
             )
 
@@ -303,7 +304,7 @@ class Bench:
         # how many marginals a record pays for does not depend on rho
         planned = schedule(with_rho(Fraction(1)), n_oneways, noise_terms(costs))
         draws = Draws(planned.n_measured, planned.n_chosen * len(self.inputs.candidates))
-        return with_rho(budget(task.epsilon, asked.delta, costs, draws).rho)
+        return with_rho(budget(terms.epsilon.value, terms.delta.value, costs, draws).rho)
 
     def _truths(self) -> dict[Clique, Proportions]:
         """Return all holders' exact marginals, which only the oracle variant is told."""
@@ -323,7 +324,7 @@ def from_outcome(
     """
     facts = outcome.facts
     most = max(outcome.upload_bytes.values())
-    joined = bench.participation(task.seed).present(len(facts.rounds))
+    joined = bench.terms(task).joining(bench.settings.holders).present(len(facts.rounds))
     servers = sum(step.bytes_sent for party in outcome.parties for step in party.steps.values())
     sent = Communication(
         "measured",

@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from aim_core.errors import TableError
 from aim_core.mechanisms.flaim_terms import Variant
-from aim_core.privacy.zcdp import parse_rational
+from aim_core.privacy.participation import check_rate
+from aim_core.privacy.zcdp import check_budget, parse_rational
 from aim_core.studies.splits import parse_kind
-from parties.agreement.draft import check_budget, check_participation
-from parties.agreement.values import Frozen
+from parties.agreement.values import Frozen, refused_as_config_error
 from parties.compare.rows import DISTAIM, METHODS
 from parties.errors import ConfigError
 from parties.files import write_whole
@@ -78,15 +77,14 @@ def check_settings(settings: CompareSettings) -> None:
         )
     if settings.holders < 1 or settings.seeds < 1:
         raise ConfigError("a comparison needs at least 1 holder and 1 seed")
-    check_participation(settings.participation)
-    for epsilon in settings.epsilons or [""]:
-        check_budget(epsilon, settings.delta)
+    with refused_as_config_error():
+        check_rate(parse_rational(settings.participation, "participation"))
+        delta = parse_rational(settings.delta, "delta")
+        for epsilon in settings.epsilons or [""]:
+            check_budget(parse_rational(epsilon, "epsilon"), delta)
+        parse_kind(settings.split)
     if parse_rational(settings.max_model_mb, "max_model_mb") <= 0:
         raise ConfigError("the largest model must be above 0 MB")
-    try:
-        parse_kind(settings.split)
-    except TableError as error:
-        raise ConfigError(str(error)) from error
     _check_table(settings)
 
 

@@ -42,8 +42,9 @@ from parties.compare.settings import (
 from parties.errors import ConfigError, JobFailed
 from parties.files import write_whole
 from parties.local.network import LocalNetwork
-from parties.local.options import RunOptions, prepare
+from parties.local.options import RunOptions
 from parties.local.parent import follow_parent
+from parties.local.prepare import prepare
 from parties.local.progress import SweepProgress
 from parties.local.supervisor import terminate_as_interrupt
 

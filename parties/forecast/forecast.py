@@ -16,7 +16,7 @@ from mpc.shares.replicated import ring
 from parties.agreement.derived import access_structure, manifest_budget, ring_parameters
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
-from parties.agreement.values import parse_fraction
+from parties.agreement.values import EngineKind, parse_fraction
 from parties.errors import ConfigError
 from parties.forecast.policy import PolicyRehearsal, rehearse_policy
 from parties.forecast.secure_steps import rehearse
@@ -100,7 +100,7 @@ def forecast(manifest: Manifest, link: Link | None = None, holders: int | None =
 
 def _check_scope(manifest: Manifest, link: Link | None, n_holders: int) -> None:
     """Check that the manifest lists the holders, and that its engine can be forecast on a link."""
-    if manifest.engine == "shamir" and link is not None:
+    if manifest.engine is EngineKind.SHAMIR and link is not None:
         raise ConfigError(
             "MPyC does not count rounds, so jobs of engine shamir are estimated for one machine "
             "only; leave out --bandwidth and --rtt, or use engine replicated"

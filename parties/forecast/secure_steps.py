@@ -19,7 +19,6 @@ import numpy as np
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import Workload, closure, weights
 from aim_core.tables.schema import schema_from_dict
-from mpc.noise.sources import NoiseKind
 from mpc.session.channel import Step, StepStatistics
 from mpc.session.in_memory import start_sessions
 from mpc.session.session import Session
@@ -192,7 +191,7 @@ class _Parties:
     def __init__(
         self, manifest: Manifest, inputs: PublicInputs, sessions: Sequence[Session]
     ) -> None:
-        noise = make_noise(NoiseKind(manifest.noise), access_structure(manifest), ahead=False)
+        noise = make_noise(manifest.noise, access_structure(manifest), ahead=False)
         self._manifest, self._inputs, self._sessions = manifest, inputs, sessions
         self._engines = [MpcEngine(session, manifest, inputs, noise) for session in sessions]
         self._seen: dict[Step, Cost] = {}

@@ -10,11 +10,12 @@ from fractions import Fraction
 from typing import Literal
 
 from mpc.noise.bank import MAX_GAUSSIANS
+from mpc.noise.kinds import NoiseKind
 from mpc.session.channel import Step
 from parties.agreement.derived import upload_format
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
-from parties.agreement.values import parse_fraction
+from parties.agreement.values import EngineKind, parse_fraction
 from parties.forecast.policy import PolicyRehearsal
 from parties.forecast.secure_steps import REHEARSED_CELLS, Cost, Rehearsal, padded
 from parties.forecast.trial import Trial
@@ -103,7 +104,7 @@ class StepFigures:
 
     def all(self) -> list[StepFigure]:
         """Return the steps in their order."""
-        if self.manifest.engine == "shamir" and self.trial is not None:
+        if self.manifest.engine is EngineKind.SHAMIR and self.trial is not None:
             secure = self._shamir(self.trial)
         else:
             secure = self._replicated()
@@ -204,7 +205,7 @@ class StepFigures:
         On machines of their own the parties make it while the estimator fits.
         """
         policy, n_rounds = self.policy, self.rounds
-        joint = self.manifest.noise == "joint"
+        joint = self.manifest.noise is NoiseKind.JOINT
         total = self.secure.gumbel.repeated(n_rounds + (1 if joint else 0))
         *earlier, last = dict.fromkeys([policy.sigma2, *policy.variances])
         ahead = gaussians_ahead(self.manifest.noise, self.inputs.sizes)
@@ -253,10 +254,10 @@ def _trial_cost(trial: Trial, step: Step) -> Cost:
     return Cost(cost.bytes_sent, 0.0, cost.seconds)
 
 
-def gaussians_ahead(noise: str, sizes: Sequence[int]) -> int:
+def gaussians_ahead(noise: NoiseKind, sizes: Sequence[int]) -> int:
     """Return for how many cells the parties keep noise of a variance ready, padded to words.
 
     Joint noise is made ahead for the largest candidate, as far as the bank goes; dealt noise is
     not.
     """
-    return padded(min(max(sizes), MAX_GAUSSIANS)) if noise == "joint" else 0
+    return padded(min(max(sizes), MAX_GAUSSIANS)) if noise is NoiseKind.JOINT else 0

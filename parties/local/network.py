@@ -16,8 +16,8 @@ from parties.estimator.job import CODES_FILE, MODEL_FILE, RESULTS_FILE
 from parties.estimator.run import Outcome
 from parties.files import write_whole
 from parties.identity.certificates import Identity, make_identity
-from parties.local.options import Prepared
 from parties.local.ports import LOOPBACK, free_ports
+from parties.local.prepare import Prepared
 from parties.local.supervisor import Child, Supervisor
 from parties.setup.config import EstimatorConfig, HolderMember, HoldersConfig, PartyConfig
 from parties.wire.events import Emit, Event, UploadsSent

@@ -17,7 +17,7 @@ from aim_core.studies.errors_of_tables import WorkloadErrors
 from parties.estimator.run import Outcome
 from parties.figures import Plot, inline_svg, plot_style
 from parties.files import write_whole
-from parties.local.options import Prepared
+from parties.local.prepare import Prepared
 from parties.wire.messages import FinishAnswer
 from parties.wire.run_facts import MechanismFacts, RunFacts
 

@@ -14,19 +14,15 @@ from aim_core.models.model_file import save_model
 from aim_core.studies.errors_of_tables import WorkloadErrors, workload_errors
 from aim_core.studies.splits import assign
 from mpc.steps.job import FRACTION_BITS
+from parties.agreement.values import EngineKind
 from parties.errors import JobFailed
 from parties.estimator.job import MODEL_FILE
 from parties.estimator.run import Outcome, run_mechanism
 from parties.files import write_whole
 from parties.holder.submit import read_codes
 from parties.local.network import LocalNetwork
-from parties.local.options import (
-    Prepared,
-    RunOptions,
-    check_options,
-    plaintext_noise,
-    prepare,
-)
+from parties.local.options import OracleKind, RunOptions
+from parties.local.prepare import Prepared, check_options, plaintext_noise, prepare
 from parties.local.progress import RunProgress
 from parties.local.report import write_report
 from parties.local.supervisor import terminate_as_interrupt
@@ -67,7 +63,7 @@ def run(options: RunOptions) -> RunFacts:
 
 
 def _outcome(prepared: Prepared, progress: RunProgress) -> Outcome:
-    if prepared.options.oracle == "plaintext":
+    if prepared.options.oracle is OracleKind.PLAINTEXT:
         return _run_in_the_clear(prepared, progress)
     work = prepared.options.out / "work"
     try:
@@ -192,7 +188,7 @@ def _comm_rounds(parties: Sequence[FinishAnswer]) -> dict[str, int]:
 def _packages(options: RunOptions) -> list[str]:
     """Return the packages that a run with these options uses."""
     packages = [*fitting_packages(options.estimator), "pandas"]
-    if options.oracle == "mpc":
+    if options.oracle is OracleKind.MPC:
         packages += ["uvicorn", "httpx", "cryptography"]
-        packages += ["mpyc"] if options.engine == "shamir" else []
+        packages += ["mpyc"] if options.engine is EngineKind.SHAMIR else []
     return packages

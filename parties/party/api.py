@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from parties.agreement.manifest import Role
+from parties.agreement.roles import Role, roles
 from parties.agreement.values import program_version
 from parties.errors import IdentityError, ManifestDiffers, RequestRefused, StateError
 from parties.party.job import PartyJob
@@ -40,7 +40,7 @@ class PartyApi:
 
     def __init__(self, job: PartyJob) -> None:
         self._job = job
-        self._roles = job.manifest.roles()
+        self._roles = roles(job.manifest)
         # model counts before compression: 4 bytes a cell at most, plus the header
         self._select_cap = 5 * sum(job.inputs.sizes) + SMALL_BODY
 

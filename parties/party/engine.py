@@ -11,7 +11,7 @@ from aim_core.counts.marginals import project, smallest_superset
 from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique
 from mpc.arrays import Array
-from mpc.noise.sources import NoiseKind, NoiseSource
+from mpc.noise.sources import NoiseSource
 from mpc.session.channel import Step
 from mpc.session.session import Session
 from mpc.shares.replicated import Share
@@ -25,6 +25,7 @@ from parties.agreement.derived import (
 )
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.values import EngineKind
 from parties.errors import InputsRefused
 from parties.wire.messages import StepCost
 
@@ -42,7 +43,7 @@ class MpcEngine:
         inputs: PublicInputs,
         noise: NoiseSource | None = None,
     ) -> None:
-        source = noise or make_noise(NoiseKind(manifest.noise), access_structure(manifest))
+        source = noise or make_noise(manifest.noise, access_structure(manifest))
         parameters = ring_parameters(manifest)
         self.noise = manifest_noise(manifest)
         self.fraction_bits = parameters.fraction_bits
@@ -130,8 +131,10 @@ class MpcEngine:
         return total
 
 
-def _make_job(engine: str, session: Session, parameters: RingParameters, noise: NoiseSource) -> Job:
-    if engine == "replicated":
+def _make_job(
+    engine: EngineKind, session: Session, parameters: RingParameters, noise: NoiseSource
+) -> Job:
+    if engine is EngineKind.REPLICATED:
         return SecureJob(session, parameters, noise)
     from mpc.mpyc_engine.job import ShamirJob  # loads MPyC, which only this engine needs
 

@@ -16,8 +16,9 @@ from aim_core.errors import AimError
 from mpc.errors import ProtocolViolation
 from parties.agreement.approval import check_in_force
 from parties.agreement.budget import Budget
+from parties.agreement.derived import participation
 from parties.agreement.manifest import Manifest
-from parties.agreement.public_inputs import PublicInputs, participation
+from parties.agreement.public_inputs import PublicInputs
 from parties.agreement.values import program_version
 from parties.errors import InputsRefused, JobFailed, NotReady, RequestRefused, UploadRefused
 from parties.party.answered import Answered

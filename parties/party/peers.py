@@ -10,7 +10,7 @@ from mpc.session.session import Session, open_session
 from mpc.session.tls import Endpoint
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
-from parties.agreement.values import program_version
+from parties.agreement.values import EngineKind, program_version
 from parties.errors import ConfigError, ManifestDiffers
 from parties.party.engine import MpcEngine
 from parties.party.job import PartyJob
@@ -41,7 +41,7 @@ class PeerSessions:
     ) -> None:
         self._config, self._manifest, self._inputs, self._job = config, manifest, inputs, job
         # MPyC keeps its state in the process: there a restart is what begins a new session
-        shamir = manifest.engine == "shamir"
+        shamir = manifest.engine is EngineKind.SHAMIR
         self._reconnect_seconds = 0.0 if shamir else config.reconnect_seconds
         self._met = False
         self._deadline = Deadline(self._patience(config.connect_timeout))

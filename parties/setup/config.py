@@ -1,14 +1,15 @@
 """Each site's own settings: addresses, paths, timeouts. Nothing here decides privacy."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from aim_core.errors import TableError
+from aim_core.models.fitters import FitterKind
 from aim_core.studies.splits import parse_kind
-from parties.agreement.manifest import Port, read_settings
-from parties.agreement.values import Frozen, Name, describe
+from mpc.session.access import MAX_PARTIES
+from parties.agreement.settings_file import read_settings
+from parties.agreement.values import AsText, Frozen, Name, Port, describe, refused_as_value_error
 from parties.canonical import MAX_INTEGER
 from parties.errors import ConfigError
 from parties.identity.certificates import Identity
@@ -58,7 +59,7 @@ class PartyConfig(SiteConfig):
     job. `linger_seconds` is how long a finished party goes on to answer repeated requests.
     """
 
-    pid: Annotated[int, Field(ge=0, le=6)]
+    pid: Annotated[int, Field(ge=0, lt=MAX_PARTIES)]
     host: str = "127.0.0.1"
     https_port: Port
     mpc_port: Port
@@ -80,10 +81,8 @@ class HolderMember(Frozen):
 
 
 def _is_split(text: str) -> str:
-    try:
+    with refused_as_value_error():
         parse_kind(text)
-    except TableError as error:
-        raise ValueError(str(error)) from error
     return text
 
 
@@ -112,7 +111,7 @@ class EstimatorConfig(SiteConfig):
     where the synthetic table goes as CSV, if it is wanted here.
     """
 
-    estimator: Literal["numpy", "mbi"] = "numpy"
+    estimator: Annotated[FitterKind, AsText] = FitterKind.NUMPY
     rows: Annotated[int, Field(ge=1)] | None = None
     sample_seed: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
     out: PathText

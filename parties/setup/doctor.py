@@ -25,8 +25,9 @@ from parties.agreement.approval import (
 )
 from parties.agreement.derived import manifest_budget, upload_format
 from parties.agreement.fields import differing_fields, field_hashes, name_fields
-from parties.agreement.manifest import Manifest, load_manifest, own_role
+from parties.agreement.manifest import Manifest, load_manifest
 from parties.agreement.public_inputs import public_inputs
+from parties.agreement.roles import own_role
 from parties.agreement.values import program_version
 from parties.errors import ConfigError, IdentityError, NotApproved, PartyError
 from parties.identity.certificates import Identity, fingerprint, validity

@@ -6,22 +6,15 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from aim_core.tables.schema import load_schema
 from parties.agreement.approval import review
-from parties.agreement.draft import (
-    Members,
-    Terms,
-    build_manifest,
-    check_budget,
-    check_structure,
-    derive,
-    draft_inputs,
-)
+from parties.agreement.choices import Choices
+from parties.agreement.draft import Members, build_manifest, derive, draft_inputs
 from parties.agreement.manifest import Manifest, Member, PartyEntry
+from parties.agreement.terms import read_terms
 from parties.agreement.toml import save_manifest_toml
 from parties.agreement.values import Name, describe
 from parties.errors import ConfigError
@@ -31,29 +24,20 @@ PARTY_FORM = "NAME=HOST:HTTPS_PORT:MPC_PORT=CERTIFICATE"
 MEMBER_FORM = "NAME=CERTIFICATE"
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, kw_only=True)
+class Answers(Choices):
     """What the options or the wizard gave. `min_holders` None is all of them.
 
     `expires` is the first day, in UTC, on which nothing is started any more.
     """
 
     schema: Path
-    workload: str
-    epsilon: str
-    delta: str
     n_max: int
     parties: Sequence[PartyEntry]
     holders: Sequence[Member]
     estimator: Member
     expires: dt.date
-    threshold: int
     min_holders: int | None
-    rounds: int | None
-    max_cells: int | None
-    max_model_mb: str
-    noise: Literal["joint", "dealers"]
-    engine: Literal["replicated", "shamir"]
 
 
 def draft(answers: Answers) -> Manifest:
@@ -61,27 +45,12 @@ def draft(answers: Answers) -> Manifest:
 
     Raises ConfigError and AimError for answers that cannot be used; the text says which.
     """
-    check_structure(len(answers.parties), answers.threshold)
-    check_budget(answers.epsilon, answers.delta)
-    inputs = draft_inputs(load_schema(answers.schema), answers.workload, answers.max_cells)
-    terms = Terms(
-        workload=answers.workload,
-        epsilon=answers.epsilon,
-        delta=answers.delta,
-        n_max=answers.n_max,
-        max_cells=answers.max_cells,
-        max_model_mb=answers.max_model_mb,
-        rounds=answers.rounds,
-        noise=answers.noise,
-        engine=answers.engine,
-        n_parties=len(answers.parties),
-        threshold=answers.threshold,
-        seed=secrets.randbits(32),
-    )
+    terms = read_terms(answers, len(answers.parties), seed=secrets.randbits(32))
+    inputs = draft_inputs(load_schema(answers.schema), terms.workload, terms.max_cells)
     least = len(answers.holders) if answers.min_holders is None else answers.min_holders
     members = Members(answers.parties, answers.holders, answers.estimator, least)
     midnight = dt.datetime.combine(answers.expires, dt.time(), dt.UTC)
-    manifest = build_manifest(derive(terms, inputs), members, midnight)
+    manifest = build_manifest(derive(terms, inputs, answers.n_max), members, midnight)
     review(manifest)
     return manifest
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from parties.agreement.values import FractionText, Frozen, Hash, Name
+from aim_core.models.fitters import FitterKind
+from parties.agreement.values import AsText, FractionText, Frozen, Hash, Name
 from parties.wire.messages import Index, Indices, LedgerEntry, RequestId, StepCost
 
 Costs = dict[str, StepCost]
@@ -57,7 +58,7 @@ class DriveLine(Entry):
     event: Literal["drive"] = "drive"
     manifest: Hash
     name: Name
-    estimator: Literal["numpy", "mbi"]
+    estimator: Annotated[FitterKind, AsText]
     environment: dict[str, Text]
 
 

@@ -10,7 +10,7 @@ import pytest
 from mpc.arrays import Integers
 from mpc.errors import MpcError
 from mpc.noise.gaussian import magnitude_bound, plan
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session

@@ -20,7 +20,7 @@ from aim_core.mechanisms.plaintext import PlaintextOracle
 from aim_core.mechanisms.requests import Answer, Lost, Measure, Request, Select
 from aim_core.models.fitters import make_fitter
 from mpc.arrays import Integers
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import run_parties
 from mpc.session.session import Session

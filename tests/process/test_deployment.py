@@ -15,6 +15,7 @@ import pytest
 
 from aim_core.tables.schema import Schema, schema_from_dict
 from parties.agreement.manifest import load_manifest
+from parties.agreement.values import EngineKind
 from parties.identity.signatures import Verifier
 from parties.local.ports import free_ports
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
@@ -207,7 +208,7 @@ def test_a_party_killed_in_a_shamir_job_is_named_and_restarts_resume(tmp_path: P
     schema = schema_from_dict(sizes)
     folder = tmp_path / "consortium"
     folder.mkdir()
-    with Consortium(folder, table=table, schema=schema, rounds=4, engine="shamir") as c:
+    with Consortium(folder, table=table, schema=schema, rounds=4, engine=EngineKind.SHAMIR) as c:
         c.start_all()
         c.wait_for_event(0, "measured", 1)
         c.kill("party-1")

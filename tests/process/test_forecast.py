@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from aim_core.counts.workload import closure, parse_workload
 from aim_core.tables.schema import schema_from_dict
 from mpc.noise.bank import MAX_GAUSSIANS, NoiseBank
+from mpc.noise.kinds import NoiseKind
 from mpc.noise.sources import JointNoise
 from mpc.session.channel import Channel
 from mpc.session.in_memory import run_parties
@@ -26,7 +27,7 @@ from mpc.shares.replicated import Algebra, Share, public_share, ring
 from parties.agreement.derived import ring_parameters
 from parties.agreement.manifest import Manifest, load_manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
-from parties.cli.outside import app
+from parties.cli.app import app
 from parties.errors import ConfigError, JobFailed
 from parties.forecast.forecast import Forecast, forecast
 from parties.forecast.policy import made_up_codes
@@ -139,12 +140,12 @@ def test_unit_costs_follow_the_documented_formulas(
 
 
 @pytest.mark.parametrize("n_cells", [100, MAX_GAUSSIANS, 3 * MAX_GAUSSIANS])
-@pytest.mark.parametrize("kind", ["joint", "dealers"])
-def test_what_is_made_ahead_is_booked_as_the_bank_makes_it(n_cells: int, kind: str) -> None:
+@pytest.mark.parametrize("kind", NoiseKind)
+def test_what_is_made_ahead_is_booked_as_the_bank_makes_it(n_cells: int, kind: NoiseKind) -> None:
     """Also for a job whose largest candidate exceeds what the bank keeps ready."""
 
     async def program(session: Session) -> int:
-        source = Counting(kind == "joint")
+        source = Counting(kind is NoiseKind.JOINT)
         bank = NoiseBank(session, source, ring(32), 24, n_candidates=1, n_cells=n_cells)
         await bank.gaussians(7, Fraction(4))
         for _ in range(50):
@@ -152,7 +153,7 @@ def test_what_is_made_ahead_is_booked_as_the_bank_makes_it(n_cells: int, kind: s
         return source.n_gaussians - 7
 
     made = run_parties(3, 1, program)
-    assert made == [min(n_cells, MAX_GAUSSIANS) if kind == "joint" else 0] * 3
+    assert made == [min(n_cells, MAX_GAUSSIANS) if kind is NoiseKind.JOINT else 0] * 3
     assert gaussians_ahead(kind, [5, n_cells]) == padded(made[0])
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from aim_core.studies.clinic import write_clinic
 from parties.agreement.approval import load_approved_manifest
-from parties.local.options import RunOptions
+from parties.local.options import OracleKind, RunOptions
 from parties.local.run import run
 from parties.wire.events import MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
@@ -185,7 +185,7 @@ def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
 
 def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    facts = run(RunOptions(out=out, oracle="plaintext", rounds=1, rows=50, seed=1))
+    facts = run(RunOptions(out=out, oracle=OracleKind.PLAINTEXT, rounds=1, rows=50, seed=1))
     text = (out / "run.json").read_text("utf-8")
     raw = json.loads(text)
     assert set(raw) == KEYS

@@ -18,7 +18,8 @@ from scipy import integrate, stats
 from aim_core.arrays import FloatArray
 from mpc.arrays import Array, Integers
 from mpc.noise.bank import NoiseBank
-from mpc.noise.sources import DealerNoise, JointNoise, NoiseKind
+from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import DealerNoise, JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Step
 from mpc.session.in_memory import run_parties

@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aim_core.studies.clinic import write_clinic
 from aim_core.tables.schema import Schema, load_schema
+from mpc.noise.kinds import NoiseKind
 from parties.agreement.approval import approve
-from parties.agreement.draft import Members, Terms, build_manifest, derive, draft_inputs
+from parties.agreement.choices import Choices
+from parties.agreement.draft import Members, build_manifest, derive, draft_inputs
 from parties.agreement.manifest import Member, PartyEntry, load_manifest, save_manifest
+from parties.agreement.terms import read_terms
+from parties.agreement.values import EngineKind
 from parties.auditor.audit import audit
 from parties.identity.certificates import Identity, make_identity
 from parties.local.ports import free_ports
@@ -53,7 +57,7 @@ class Consortium:
         n_max: int = 8000,
         n_holders: int = 2,
         relayed: bool = False,
-        engine: Literal["replicated", "shamir"] = "replicated",
+        engine: EngineKind = EngineKind.REPLICATED,
         **party_settings: Any,
     ) -> None:
         self.folder = folder
@@ -67,26 +71,23 @@ class Consortium:
         ports = free_ports(12 if relayed else 9)
         self.https, self.mpc, self.status = ports[:3], ports[3:6], ports[6:9]
         self.mpc_inner = ports[9:] if relayed else self.mpc
-        self._engine: Literal["replicated", "shamir"] = engine
+        self._engine = engine
         self._draft(schema, workload, rounds, n_max, n_holders)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _draft(
         self, schema: Schema, workload: str, rounds: int, n_max: int, n_holders: int
     ) -> None:
-        terms = Terms(
+        choices = Choices(
             workload=workload,
             epsilon="1",
             delta="1e-9",
-            n_max=n_max,
+            threshold=1,
+            rounds=rounds,
             max_cells=None,
             max_model_mb="80",
-            rounds=rounds,
-            noise="joint",
+            noise=NoiseKind.JOINT,
             engine=self._engine,
-            n_parties=3,
-            threshold=1,
-            seed=3,
         )
         members = Members(
             parties=[
@@ -103,7 +104,8 @@ class Consortium:
             estimator=self._member("estimator"),
             min_holders=n_holders,
         )
-        derived = derive(terms, draft_inputs(schema, workload, None))
+        terms = read_terms(choices, len(PARTIES), seed=3)
+        derived = derive(terms, draft_inputs(schema, workload, None), n_max)
         expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
         manifest = build_manifest(derived, members, expires)
         save_manifest(manifest, self.manifest)

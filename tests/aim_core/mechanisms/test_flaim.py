@@ -11,7 +11,13 @@ import pytest
 from aim_core.counts.workload import Workload, parse_workload
 from aim_core.domain import Clique, Domain
 from aim_core.errors import MechanismError
-from aim_core.mechanisms.flaim_requests import Choose, Collect, FlaimAnswer, FlaimRequest, Slot
+from aim_core.mechanisms.flaim_requests import (
+    Choose,
+    Collect,
+    FlaimAnswer,
+    FlaimRequest,
+    MarginalSlot,
+)
 from aim_core.mechanisms.flaim_server import FlaimResult, flaim
 from aim_core.mechanisms.flaim_terms import (
     PROPORTION_BITS,
@@ -72,7 +78,7 @@ class World:
             return {h: tuple(self.choose(request, h)) for h in request.holders}
         return [self.opened(slot, request) for slot in request.slots]
 
-    def opened(self, slot: Slot, request: Collect) -> GroupMeasurement | None:
+    def opened(self, slot: MarginalSlot, request: Collect) -> GroupMeasurement | None:
         if slot.clique in self.closed:
             return None
         values = np.full(self.domain.n_cells(slot.clique), 10 * len(slot.holders))

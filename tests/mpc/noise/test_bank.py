@@ -12,7 +12,8 @@ import pytest
 from mpc.errors import MpcError
 from mpc.noise import bank as bank_module
 from mpc.noise.bank import NoiseBank
-from mpc.noise.sources import JointNoise, NoiseKind, NoiseSource
+from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import JointNoise, NoiseSource
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel, Step
 from mpc.session.in_memory import Result, run_parties, start_sessions

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpc.arrays import Integers
 from mpc.errors import EncodingOverflow, MpcError
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from mpc.session.in_memory import Result, run_parties
 from mpc.session.session import Session

@@ -10,15 +10,19 @@ from aim_core.counts.workload import parse_workload
 from aim_core.errors import MechanismError
 from aim_core.privacy.zcdp import rho_from_epsilon_delta
 from aim_core.tables.schema import schema_from_dict
-from mpc.noise.sources import NoiseCosts, NoiseKind
+from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import NoiseCosts
 from mpc.session.access import AccessStructure
 from mpc.steps.job import noise_costs
 from parties.agreement.budget import Draws, budget, noise_terms, run_budget
+from parties.agreement.terms import read_terms
 from parties.errors import ConfigError
-from parties.local.options import RunOptions, check_options, prepare
+from parties.local.options import RunOptions
 from parties.local.plaintext_noise import PlaintextNoise
+from parties.local.prepare import check_options, prepare
 
 DEALT = noise_costs(NoiseKind.DEALERS, AccessStructure(3, 1))
+DELTA = Fraction(1, 10**9)
 JOINT = noise_costs(NoiseKind.JOINT, AccessStructure(3, 1))
 
 
@@ -26,30 +30,35 @@ JOINT = noise_costs(NoiseKind.JOINT, AccessStructure(3, 1))
 def test_the_samplers_delta_is_set_aside(costs: NoiseCosts) -> None:
     exact = rho_from_epsilon_delta(Fraction(1), Fraction(1, 10**9))
     draws = Draws(marginals=300, candidates=10**5)
-    found = budget("1", "1e-9", costs, draws)
+    found = budget(Fraction(1), DELTA, costs, draws)
     assert exact * Fraction(999, 1000) < found.rho < exact
     assert found.distance == 300 * costs.measure_delta + 10**5 * costs.select_delta
     assert found.delta_reserved > (1 + Fraction(math.exp(1))) * found.distance
     with pytest.raises(MechanismError, match="too small"):
-        budget("1", "1e-27", costs, draws)
-    for epsilon, delta in (("0", "1e-9"), ("1", "0"), ("1", "1")):
+        budget(Fraction(1), Fraction(1, 10**27), costs, draws)
+    for epsilon, delta in (
+        (Fraction(0), DELTA),
+        (Fraction(1), Fraction(0)),
+        (Fraction(1), Fraction(1)),
+    ):
         with pytest.raises(MechanismError):
             budget(epsilon, delta, costs, draws)
 
 
 def test_large_epsilons_need_a_larger_delta() -> None:
     draws = Draws(marginals=240, candidates=10**5)
-    assert budget("15", "1e-9", JOINT, draws).delta_reserved < Fraction(1, 2 * 10**9)
-    for epsilon in ("17", "800"):
+    assert budget(Fraction(15), DELTA, JOINT, draws).delta_reserved < Fraction(1, 2 * 10**9)
+    for epsilon in (17, 800):
         with pytest.raises(MechanismError, match="larger delta"):
-            budget(epsilon, "1e-9", JOINT, draws)
+            budget(Fraction(epsilon), DELTA, JOINT, draws)
 
 
 def test_noise_at_its_least_variance_is_allowed_more_draws() -> None:
     workload = parse_workload("2way", schema_from_dict({"a": 2, "b": 3, "c": 2}).domain)
 
     def distance(epsilon: str, rounds: int | None) -> Fraction:
-        return run_budget(epsilon, "1e-9", DEALT, workload, rounds, Fraction(9, 10)).distance
+        choices = RunOptions(out=Path(), epsilon=epsilon, rounds=rounds, noise=NoiseKind.DEALERS)
+        return run_budget(read_terms(choices, 3, 0), workload).distance
 
     assert distance("1", None) == distance("1", 48) < distance("25", 48)
     assert distance("25", 1) == distance("25", 48)

@@ -8,6 +8,7 @@ from aim_core.privacy.zcdp import rho_from_epsilon_delta
 from parties.agreement.derived import manifest_budget
 from parties.agreement.manifest import Manifest, load_manifest, save_manifest
 from parties.agreement.public_inputs import public_inputs
+from parties.agreement.roles import roles
 from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 from parties.setup.config import load_party_config
@@ -55,7 +56,7 @@ def test_refuses_a_certificate_in_two_roles(world: World) -> None:
 
 
 def test_roles_follow_certificates(world: World) -> None:
-    kinds = sorted((role.kind, role.name) for role in world.manifest().roles().values())
+    kinds = sorted((role.kind, role.name) for role in roles(world.manifest()).values())
     assert kinds == [
         ("estimator", "estimator"),
         ("holder", "ann"),

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from parties.auditor.audit import audit
-from parties.cli.outside import app
+from parties.cli.app import app
 from parties.identity.certificates import make_identity
 from parties.identity.signatures import Signer
 from parties.wire.ledger_chain import first_head, head_of

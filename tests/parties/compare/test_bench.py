@@ -57,7 +57,8 @@ def test_what_is_public_follows_from_the_seed(bench: Bench, clinic: Clinic) -> N
     again = Bench(settings_of(clinic))
     assert np.array_equal(bench.owners(1), again.owners(1))
     assert not np.array_equal(bench.owners(1), bench.owners(2))
-    assert bench.participation(3) == again.participation(3)
+    task = Task("distaim", "1", 3)
+    assert bench.terms(task).joining(4) == again.terms(task).joining(4)
     assert np.array_equal(bench.held_out, again.held_out)
 
 

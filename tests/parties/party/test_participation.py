@@ -19,9 +19,8 @@ from aim_core.mechanisms.requests import Measure, Select
 from aim_core.models.descent import MirrorDescent
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
-from parties.agreement.derived import aim_settings
+from parties.agreement.derived import aim_settings, participation
 from parties.agreement.manifest import Manifest
-from parties.agreement.public_inputs import participation
 from tests.support.party_world import (
     BODY_SIZE,
     UPLOAD,

@@ -10,12 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from aim_core.studies.clinic import write_clinic
+from mpc.noise.kinds import NoiseKind
 from parties.agreement.approval import review
 from parties.agreement.manifest import Manifest, load_manifest
+from parties.agreement.values import EngineKind
 from parties.cli.app import app
 from parties.errors import ConfigError
 from parties.identity.certificates import make_identity
-from parties.local.options import RunOptions, prepare
+from parties.local.options import RunOptions
+from parties.local.prepare import prepare
 from parties.setup.init import Answers, draft, read_date, read_member, read_party, write_draft
 
 NAMES = ("a", "b", "c", "ann", "bob", "est")
@@ -67,8 +70,8 @@ def answers(folder: Path) -> Answers:
         rounds=2,
         max_cells=None,
         max_model_mb="80",
-        noise="joint",
-        engine="replicated",
+        noise=NoiseKind.JOINT,
+        engine=EngineKind.REPLICATED,
     )
 
 

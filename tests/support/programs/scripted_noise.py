@@ -7,7 +7,7 @@ import numpy as np
 
 from mpc.arrays import Integers
 from mpc.mpyc_engine.job import ShamirJob
-from mpc.noise.sources import NoiseKind
+from mpc.noise.kinds import NoiseKind
 from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise

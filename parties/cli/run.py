@@ -1,0 +1,38 @@
+"""`distaim run` on the command line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from parties.cli.common import Json, guarded
+from parties.cli.options import takes_options
+from parties.local.options import RunOptions
+
+if TYPE_CHECKING:
+    from parties.wire.run_facts import RunFacts
+
+app = typer.Typer()
+
+
+@app.command("run")
+@takes_options(RunOptions)
+def run_command(options: RunOptions, as_json: Json = False) -> None:
+    """Run everything on this machine: parties, holders and estimator as separate processes."""
+    from parties.local.run import run  # the other commands need not wait for it
+
+    guarded(lambda: _print_summary(run(options), options.out, as_json), as_json)
+
+
+def _print_summary(facts: "RunFacts", out: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(facts.model_dump_json())
+        return
+    typer.echo(
+        f"{facts.rows:,} synthetic rows in {out / 'synthetic.csv'}\n"
+        f"report: {out / 'report.html'}\n"
+        f"({facts.exact.epsilon}, {facts.exact.delta})-differentially private, "
+        f"rho spent {facts.rho_spent:.6g} of {facts.rho_budget:.6g} "
+        f"in {facts.rounds} rounds, {facts.seconds.total:.1f} s\n"
+        f"mean workload error (total variation, not private): {facts.workload_error_tv:.4f}"
+    )

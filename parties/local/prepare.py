@@ -1,0 +1,126 @@
+"""What follows from the options of `distaim run` before anything runs."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aim_core.counts.marginals import count_marginals
+from aim_core.counts.workload import maximal_cliques
+from aim_core.domain import Clique
+from aim_core.mechanisms.aim_terms import AimSettings
+from aim_core.privacy.noise_facts import Noise
+from aim_core.studies.clinic import write_clinic
+from aim_core.studies.splits import check_split, parse_kind
+from aim_core.tables.files.reading import encoded_chunks
+from aim_core.tables.schema import Schema, load_schema
+from mpc.noise.kinds import NoiseKind
+from parties.agreement.budget import Budget
+from parties.agreement.draft import Derived, derive, draft_inputs
+from parties.agreement.public_inputs import PublicInputs
+from parties.agreement.terms import Terms, read_terms
+from parties.agreement.values import refused_as_config_error
+from parties.errors import ConfigError
+from parties.local.options import RunOptions
+from parties.local.plaintext_noise import PlaintextNoise
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked run: what is public about it, and the user's own table.
+
+    `real` are the table's exact maximal marginals; they serve the plaintext oracle and the final
+    comparison, and the estimator's process never has them.
+    """
+
+    options: RunOptions
+    table: Path
+    real: dict[Clique, np.ndarray]
+    n_rows: int
+    derived: Derived
+
+    @property
+    def inputs(self) -> PublicInputs:
+        """Return schema, workload and candidates."""
+        return self.derived.inputs
+
+    @property
+    def noise(self) -> Noise:
+        """Return what the noise costs, in the mechanism's terms."""
+        return self.derived.noise
+
+    @property
+    def budget(self) -> Budget:
+        """Return what epsilon and delta pay for."""
+        return self.derived.budget
+
+    @property
+    def settings(self) -> AimSettings:
+        """Return AIM's settings, with those who join in each round."""
+        return self.derived.settings(self.options.holders)
+
+    @property
+    def seed(self) -> int:
+        """Return the public seed."""
+        return self.derived.terms.seed
+
+
+def check_options(options: RunOptions) -> None:
+    """Refuse options that cannot work, before any work; ConfigError says which and why."""
+    if options.out.exists():
+        raise ConfigError(
+            f"{options.out} exists; nothing is overwritten, name a new folder with --out"
+        )
+    _terms(options)
+    if options.holders < 1:
+        raise ConfigError(f"{options.holders} holders; name at least 1")
+    with refused_as_config_error():
+        parse_kind(options.split)
+    if options.table is not None and options.schema is None:
+        raise ConfigError(
+            "a table needs its public schema; give it with --schema FILE, or draft one with "
+            f"`distaim schema {options.table}` and review it: what a draft takes from the data "
+            "is not private"
+        )
+    if options.table is None and options.schema is not None:
+        raise ConfigError("--schema without a TABLE; the demo table has its own schema")
+
+
+def prepare(options: RunOptions) -> Prepared:
+    """Read schema and table, and derive everything public.
+
+    Raises what is wrong with them: ConfigError, or an AimError that says what to do.
+    """
+    terms = _terms(options)
+    table, schema = _table_and_schema(options)
+    inputs = draft_inputs(schema, terms.workload, terms.max_cells)
+    check_split(options.split, schema.domain, options.target)
+    codes = encoded_chunks(table, schema)
+    real = count_marginals(codes, schema.domain, maximal_cliques(inputs.workload))
+    n_rows = int(next(iter(real.values())).sum())
+    # The bound is public; as a power of two it tells no more than the table's magnitude.
+    n_max = 2 ** n_rows.bit_length() - 1
+    return Prepared(options, table, real, n_rows, derive(terms, inputs, n_max))
+
+
+def plaintext_noise(options: RunOptions) -> PlaintextNoise:
+    """Return the plaintext oracle's noise."""
+    if options.noise is NoiseKind.JOINT:
+        return PlaintextNoise(1, 1, 1)
+    honest = options.parties - options.threshold
+    return PlaintextNoise(options.parties, honest, options.threshold + 1)
+
+
+def _terms(options: RunOptions) -> Terms:
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    return read_terms(options, options.parties, seed, options.participation)
+
+
+def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:
+    if options.table is not None and options.schema is not None:
+        if not options.table.is_file():
+            raise ConfigError(f"there is no table {options.table}; check the path")
+        return options.table, load_schema(options.schema)
+    table, schema = write_clinic(options.out / "demo")
+    return table, load_schema(schema)
