@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.sessions import STRUCTURES
+from tests.support.secure.sessions import STRUCTURES
 
 
 @pytest.fixture(params=STRUCTURES, ids=lambda mt: f"m{mt[0]}t{mt[1]}")

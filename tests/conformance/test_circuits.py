@@ -18,8 +18,8 @@ from mpc.shares.circuits import (
 from mpc.shares.conversion import Adder
 from mpc.shares.planes import pad_values, plane_to_values, to_planes
 from mpc.shares.replicated import packed_bits
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
-from tests.support.steps import EXAMPLES, words
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.steps import EXAMPLES, words
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)

@@ -9,7 +9,7 @@ from mpc.shares.circuits import prefix_add, ripple_add
 from mpc.shares.conversion import Adder, bits_to_ring, ring_to_bits, weighted_bit_sum
 from mpc.shares.planes import plane_to_values, to_planes
 from mpc.shares.replicated import packed_bits, ring
-from tests.support.sessions import deal, reveal, run_step
+from tests.support.secure.sessions import deal, reveal, run_step
 
 
 @pytest.mark.parametrize("rotation", range(5))

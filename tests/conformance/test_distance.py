@@ -12,8 +12,8 @@ from mpc.session.channel import Channel
 from mpc.shares.planes import to_planes
 from mpc.shares.replicated import Share, packed_bits, reshare, ring
 from mpc.steps.distance import bit_products, l1_distances, prepare_cells
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
-from tests.support.steps import EXAMPLES
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.steps import EXAMPLES
 
 
 @pytest.mark.parametrize("rotation", range(5))

@@ -9,7 +9,7 @@ from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import ring
 from mpc.steps.input_check import inputs_are_valid
-from tests.support.sessions import STRUCTURES, deal, run_step
+from tests.support.secure.sessions import STRUCTURES, deal, run_step
 
 RING_BITS, COUNT_BITS, N_MAX = 12, 10, 1000
 SIZES = [1, 5, 64, 700]

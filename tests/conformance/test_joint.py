@@ -25,7 +25,7 @@ from tests.support.programs.joint_noise import (
     cells,
     joint_program,
 )
-from tests.support.sessions import STRUCTURES, deal
+from tests.support.secure.sessions import STRUCTURES, deal
 
 ONE = 1 << FRACTION_BITS
 

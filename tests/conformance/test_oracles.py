@@ -27,7 +27,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
 from parties.agreement.budget import noise_terms
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
 N_MAX = 1023

@@ -11,7 +11,7 @@ from mpc.shares.opening import open_share
 from mpc.shares.planes import pad_values, to_planes
 from mpc.shares.replicated import packed_bits, ring
 from mpc.steps.selection import lift, tournament
-from tests.support.sessions import deal, reveal, run_step
+from tests.support.secure.sessions import deal, reveal, run_step
 
 
 def test_lift(mt: tuple[int, int]) -> None:

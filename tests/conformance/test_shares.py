@@ -11,8 +11,8 @@ from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.opening import open_share
 from mpc.shares.replicated import Share, multiply, packed_bits, reshare, ring
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
-from tests.support.steps import EXAMPLES, words
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.steps import EXAMPLES, words
 
 
 @pytest.mark.parametrize("mt", STRUCTURES)

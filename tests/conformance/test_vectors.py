@@ -16,7 +16,7 @@ from mpc.session.frames import FrameDecoder, Kind, frame
 from mpc.session.keystream import Keystream, digest, extract_key
 from mpc.shares.packing import pack_ring, unpack_ring
 from mpc.steps.upload import UploadFormat
-from tests.support.sessions import reveal
+from tests.support.secure.sessions import reveal
 from tests.support.vectors import Case, read_vectors
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,8 @@ from mpc.aggregation.seed_sharing import combine_shares, random_element, weights
 from mpc.arrays import Array
 from mpc.session.keystream import RandomBytes
 from mpc.shares.packing import pack_ring, packed_size, unpack_ring
-from tests.support.aggregation_sessions import InMemory, seeded, vectors_for
-from tests.support.views import ERROR_RATE, View, distinguish, sizes
+from tests.support.secure.aggregation_sessions import InMemory, seeded, vectors_for
+from tests.support.secure.views import ERROR_RATE, View, distinguish, sizes
 
 N_RUNS = 28
 

@@ -13,7 +13,7 @@ from mpc.noise.gaussian import sample_gaussian_shares
 from mpc.noise.gumbel import sample_gumbel_shares
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.views import (
+from tests.support.secure.views import (
     ERROR_RATE,
     N_HEAVY,
     PartyStep,

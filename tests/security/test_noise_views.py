@@ -24,8 +24,8 @@ from mpc.noise.sources import JointNoise
 from mpc.session.channel import Channel
 from mpc.session.keystream import Keystream
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.sessions import reveal
-from tests.support.views import (
+from tests.support.secure.sessions import reveal
+from tests.support.secure.views import (
     ERROR_RATE,
     Setting,
     View,

@@ -32,7 +32,7 @@ from mpc.shares.replicated import (
 )
 from mpc.steps.distance import bit_products, l1_distances, prepare_cells
 from mpc.steps.selection import select, tournament
-from tests.support.views import (
+from tests.support.secure.views import (
     ERROR_RATE,
     N_HEAVY,
     PartyStep,

@@ -28,7 +28,7 @@ from mpc.shares.opening import open_share
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
 from parties.local.party_processes import run_local_parties
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 pytestmark = pytest.mark.statistical
 

@@ -25,7 +25,7 @@ from mpc.aggregation.parameters import (
 from mpc.aggregation.server import Aggregator, SlotSum
 from mpc.arrays import Array
 from mpc.errors import EncodingOverflow, MpcError, ProtocolViolation, TooFewMembers
-from tests.support.aggregation_sessions import SENDING, InMemory, vectors_for
+from tests.support.secure.aggregation_sessions import SENDING, InMemory, vectors_for
 
 Sums = dict[int, tuple[Array, tuple[int, ...]]]
 Change = Callable[[bytes], bytes]

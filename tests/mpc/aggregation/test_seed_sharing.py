@@ -19,7 +19,7 @@ from mpc.aggregation.seed_sharing import (
 )
 from mpc.errors import MpcError
 from mpc.session.keystream import RandomBytes
-from tests.support.aggregation_sessions import seeded
+from tests.support.secure.aggregation_sessions import seeded
 
 
 def is_probable_prime(n: int) -> bool:

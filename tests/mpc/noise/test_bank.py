@@ -20,7 +20,7 @@ from mpc.session.in_memory import Result, run_parties, start_sessions
 from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, reshare, ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
-from tests.support.sessions import STRUCTURES, deal, reveal
+from tests.support.secure.sessions import STRUCTURES, deal, reveal
 
 CELLS = ring(20)
 WIDE = ring(64)

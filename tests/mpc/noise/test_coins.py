@@ -24,8 +24,8 @@ from mpc.session.in_memory import run_parties
 from mpc.session.keystream import Keystream
 from mpc.session.session import Session
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
-from tests.support.words import planes_of, values_of
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.words import planes_of, values_of
 
 TOP = (1 << TABLE_BITS) - 1
 

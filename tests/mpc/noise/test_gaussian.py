@@ -37,9 +37,9 @@ from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Algebra, Share, ring
-from tests.support.decimals import as_decimal, gaussian_weights
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
-from tests.support.words import planes_of
+from tests.support.secure.decimals import as_decimal, gaussian_weights
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.words import planes_of
 
 Probabilities = dict[int, Decimal]
 AWKWARD = [

@@ -40,8 +40,8 @@ from mpc.noise.sources import JointNoise
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
-from tests.support.decimals import as_decimal
-from tests.support.sessions import STRUCTURES, deal, reveal, run_step
+from tests.support.secure.decimals import as_decimal
+from tests.support.secure.sessions import STRUCTURES, deal, reveal, run_step
 
 LOWEST = N_DIGITS - 1 - TOP_DIGIT  # E is a multiple of 2^-154
 N_SHIFTED = sum(SHIFTS)

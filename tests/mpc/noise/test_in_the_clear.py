@@ -21,7 +21,7 @@ from mpc.noise.in_the_clear import (
     sample_gumbel,
 )
 from mpc.session.keystream import Keystream
-from tests.support.decimals import as_decimal, gaussian_weights
+from tests.support.secure.decimals import as_decimal, gaussian_weights
 
 VARIANCES = [Fraction(1, 4), Fraction(1), Fraction(7, 3), Fraction(4), Fraction(150)]
 

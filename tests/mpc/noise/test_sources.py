@@ -15,8 +15,8 @@ from mpc.noise.sources import MIN_DEALER_SIGMA2, DealerNoise, SystemSampler, dea
 from mpc.session.access import AccessStructure
 from mpc.session.channel import Channel
 from mpc.shares.replicated import Share, ring
-from tests.support.decimals import gaussian_weights
-from tests.support.sessions import STRUCTURES, reveal, run_step
+from tests.support.secure.decimals import gaussian_weights
+from tests.support.secure.sessions import STRUCTURES, reveal, run_step
 
 
 class FixedSampler:

@@ -15,7 +15,7 @@ from mpc.session.in_memory import Intercept, connect_in_memory, run_parties, sta
 from mpc.session.session import Session
 from mpc.shares.opening import open_share
 from mpc.shares.replicated import ring
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 Change = Callable[[bytes], bytes | None]
 

@@ -14,7 +14,7 @@ from mpc.session.frames import HEADER, Kind
 from mpc.session.in_memory import connect_in_memory, run_parties, start_sessions
 from mpc.session.session import KEY_BYTES, Session
 from mpc.shares.replicated import reshare, ring
-from tests.support.sessions import STRUCTURES, deal
+from tests.support.secure.sessions import STRUCTURES, deal
 
 
 async def give_session(session: Session) -> Session:

@@ -18,7 +18,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, check_measurable, make_noise
 from mpc.steps.selection import MAX_SCORE_BITS, score_bits
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 ACCESS = AccessStructure(3, 1)
 

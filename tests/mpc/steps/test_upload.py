@@ -9,7 +9,7 @@ from mpc.arrays import Array, Integers
 from mpc.errors import EncodingOverflow, ProtocolViolation
 from mpc.session.access import AccessStructure
 from mpc.steps.upload import UploadFormat
-from tests.support.sessions import STRUCTURES, reveal
+from tests.support.secure.sessions import STRUCTURES, reveal
 
 
 def stored(upload_format: UploadFormat, values: Integers, directory: Path, name: str) -> list[Path]:

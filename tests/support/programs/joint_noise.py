@@ -12,7 +12,7 @@ from mpc.noise.kinds import NoiseKind
 from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 SIGMA2 = Fraction(4)
 SIZES = [4, 9, 300, 3]

@@ -11,7 +11,7 @@ from mpc.noise.kinds import NoiseKind
 from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import RingParameters, SecureJob, make_noise
-from tests.support.sessions import deal
+from tests.support.secure.sessions import deal
 
 SIZES = [4, 9, 6, 3]
 SIGMA2 = Fraction(100)

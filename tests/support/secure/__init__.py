@@ -1,0 +1,1 @@
+"""What tests of secure steps share: sessions, dealt shares, words of bits, views of parties."""
