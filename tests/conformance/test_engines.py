@@ -16,6 +16,7 @@ from tests.support.programs.scripted_noise import (
     job_program,
     tables,
 )
+from tests.support.sessions import STRUCTURES
 
 CELLS, MODELS = np.concatenate(tables(1, 900)), tables(2, 950)
 
@@ -41,7 +42,7 @@ class Scripted:
 
 
 @pytest.mark.parametrize("engine", ["replicated", "shamir"])
-@pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
+@pytest.mark.parametrize("mt", STRUCTURES, ids=str)
 def test_job_equals_the_reference(engine: str, mt: tuple[int, int]) -> None:
     answers: list[Opened] = run_local_parties(*mt, job_program, engine, seconds=100)
     assert all(answer == answers[0] for answer in answers)

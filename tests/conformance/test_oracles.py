@@ -27,7 +27,7 @@ from mpc.session.session import Session
 from mpc.shares.replicated import ring
 from mpc.steps.job import FRACTION_BITS, RingParameters, SecureJob, make_noise
 from parties.agreement.budget import noise_terms
-from tests.support.secure.sessions import deal
+from tests.support.secure.sessions import STRUCTURES, deal
 
 DOMAIN = Domain(("a", "b", "c", "d"), (2, 5, 3, 7))
 N_MAX = 1023
@@ -120,7 +120,7 @@ def flat(answer: Answer) -> list[int]:
     return list(values)
 
 
-@pytest.mark.parametrize("mt", [(3, 1), (4, 1), (5, 2)], ids=str)
+@pytest.mark.parametrize("mt", STRUCTURES, ids=str)
 @pytest.mark.parametrize("rounds", [None, 3])
 def test_a_whole_run_is_the_same(mt: tuple[int, int], rounds: int | None) -> None:
     access = AccessStructure(*mt)
