@@ -33,8 +33,8 @@ from parties.forecast.policy import made_up_codes
 from parties.forecast.secure_steps import Cost, padded, rehearse, shrunk
 from parties.forecast.steps import Clock, Link, gaussians_ahead
 from parties.forecast.trial import try_out
-from tests.support.consortium import DISTAIM
-from tests.support.finished_run import FinishedRun
+from tests.support.processes.consortium import DISTAIM
+from tests.support.processes.finished_run import FinishedRun
 from tests.support.public_tables import public_file
 
 

@@ -20,9 +20,9 @@ import pytest
 
 from aim_core.studies.clinic import write_clinic
 from parties.wire.run_facts import JobFacts
-from tests.support.consortium import wait_until
 from tests.support.documents import GUIDE, ROOT, calls
 from tests.support.needs import needs_iproute2, needs_root, skip
+from tests.support.processes.consortium import wait_until
 
 PARTIES = ("a", "b", "c")
 HOLDERS = ("clinic-east", "clinic-west")

@@ -54,7 +54,7 @@ class Consortium:
         n_holders: int = 2,
         relayed: bool = False,
         engine: Literal["replicated", "shamir"] = "replicated",
-        **party_settings: Any,
+        **party_settings: object,
     ) -> None:
         self.folder = folder
         if table is None or schema is None:
