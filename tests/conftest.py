@@ -6,8 +6,8 @@ import pytest
 from hypothesis import settings
 
 from aim_core.studies.clinic import write_clinic
-from tests.support.finished_run import FinishedRun, make_finished_run
 from tests.support.party_world import World
+from tests.support.processes.finished_run import FinishedRun, make_finished_run
 
 # These machines are shared, so the time that an example takes says nothing.
 settings.register_profile("shared-machine", deadline=None)

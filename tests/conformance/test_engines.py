@@ -16,7 +16,7 @@ from tests.support.programs.scripted_noise import (
     job_program,
     tables,
 )
-from tests.support.sessions import STRUCTURES
+from tests.support.secure.sessions import STRUCTURES
 
 CELLS, MODELS = np.concatenate(tables(1, 900)), tables(2, 950)
 

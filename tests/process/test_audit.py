@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from parties.auditor.audit import audit
-from tests.support.finished_run import FinishedRun
+from tests.support.processes.finished_run import FinishedRun
 
 
 def test_any_changed_byte_is_found(finished_run: FinishedRun, tmp_path: Path) -> None:

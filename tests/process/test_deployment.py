@@ -19,8 +19,8 @@ from parties.agreement.values import EngineKind
 from parties.identity.signatures import Verifier
 from parties.local.ports import free_ports
 from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
-from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
-from tests.support.relay import Relay
+from tests.support.processes.consortium import PARTIES, Consortium, assert_complete, wait_until
+from tests.support.processes.relay import Relay
 
 
 def test_parties_and_estimator_are_killed_and_the_job_completes(tmp_path: Path) -> None:

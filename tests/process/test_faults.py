@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.consortium import DISTAIM, PARTIES, Consortium, assert_complete, wait_until
 from tests.support.needs import libfaketime, skip
-from tests.support.relay import Relay
+from tests.support.processes.consortium import (
+    DISTAIM,
+    PARTIES,
+    Consortium,
+    assert_complete,
+    wait_until,
+)
+from tests.support.processes.relay import Relay
 
 HOUR = 3600
 

@@ -34,19 +34,14 @@ from parties.forecast.policy import made_up_codes
 from parties.forecast.secure_steps import Cost, padded, rehearse, shrunk
 from parties.forecast.steps import Clock, Link, gaussians_ahead
 from parties.forecast.trial import try_out
-from tests.support.consortium import DISTAIM
-from tests.support.finished_run import FinishedRun
+from tests.support.processes.consortium import DISTAIM
+from tests.support.processes.finished_run import FinishedRun
 from tests.support.public_tables import public_file
 
 
 @pytest.fixture(scope="module")
-def run(finished_run: FinishedRun) -> FinishedRun:
-    return finished_run
-
-
-@pytest.fixture(scope="module")
-def manifest(run: FinishedRun) -> Manifest:
-    return load_manifest(run.out / "manifest.json")
+def manifest(finished_run: FinishedRun) -> Manifest:
+    return load_manifest(finished_run.out / "manifest.json")
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +78,35 @@ def check_requested(found: Forecast, measured: dict[str, tuple[float, float]]) -
         assert sum(step.rounds for step in steps) == pytest.approx(rounds, rel=0.3)
 
 
-def test_exact_figures_are_what_the_run_sent(run: FinishedRun, found: Forecast) -> None:
-    measured = costs(run.out)
+def test_exact_figures_are_what_the_run_sent(finished_run: FinishedRun, found: Forecast) -> None:
+    measured = costs(finished_run.out)
     figures = {step.step: step for step in found.steps}
     for step in ("check", "prepare"):
         assert figures[step].basis == "exact"
         assert figures[step].n_bytes == pytest.approx(measured[step][0], abs=1)
         assert figures[step].rounds == measured[step][1]
-    summary = json.loads((run.out / "run.json").read_text())
+    summary = json.loads((finished_run.out / "run.json").read_text())
     assert set(summary["upload_bytes"].values()) == {found.upload_bytes_per_holder}
     assert found.rho_budget == summary["rho_budget"]
     assert found.delta_reserved == pytest.approx(summary["delta_reserved"])
     assert found.sigma_first == pytest.approx(summary["sigmas"][0])
     assert (found.rounds, found.rounds_most) == (2, 2)
     assert (found.cells, found.candidates) == (summary["cells"], summary["candidates"])
-    assert (found.holders, found.manifest) == (3, load_manifest(run.out / "manifest.json").digest)
+    assert (found.holders, found.manifest) == (
+        3,
+        load_manifest(finished_run.out / "manifest.json").digest,
+    )
 
 
-def test_estimates_are_near_what_the_run_sent(run: FinishedRun, found: Forecast) -> None:
-    measured = costs(run.out)
+def test_estimates_are_near_what_the_run_sent(finished_run: FinishedRun, found: Forecast) -> None:
+    measured = costs(finished_run.out)
     figures = {step.step: step for step in found.steps}
     for step in ("score", "select"):
         assert figures[step].n_bytes == pytest.approx(measured[step][0], rel=0.3)
         assert figures[step].rounds == pytest.approx(measured[step][1], rel=0.1)
     check_requested(found, measured)
     assert found.bytes_sent_per_party == sum(step.n_bytes for step in found.steps)
-    summary = json.loads((run.out / "run.json").read_text())
+    summary = json.loads((finished_run.out / "run.json").read_text())
     most = figures["score"].most_bytes
     assert most is not None
     assert most >= max(figures["score"].n_bytes, measured["score"][0])
@@ -212,8 +210,8 @@ def test_costs_add_up() -> None:
     assert cost + cost == cost.repeated(2) == replace(cost.scaled(2), rounds=4)
 
 
-def test_the_command_prints_tables_and_json(run: FinishedRun) -> None:
-    path = str(run.out / "manifest.json")
+def test_the_command_prints_tables_and_json(finished_run: FinishedRun) -> None:
+    path = str(finished_run.out / "manifest.json")
     runner = CliRunner()
     shown = runner.invoke(app, ["estimate", path, "--bandwidth", "100mbit", "--rtt", "20ms"])
     assert shown.exit_code == 0, shown.output

@@ -24,7 +24,7 @@ from parties.identity.tls import client_context
 from parties.setup.config import HolderMember, HoldersConfig
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import UploadReceipt, parse
-from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
+from tests.support.processes.consortium import PARTIES, Consortium, assert_complete, wait_until
 from tests.support.programs import crowd
 
 N_HOLDERS = 50

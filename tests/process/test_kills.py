@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parties.party.state.store import Store
-from tests.support.consortium import PARTIES, Consortium, assert_complete, wait_until
+from tests.support.processes.consortium import PARTIES, Consortium, assert_complete, wait_until
 from tests.support.programs.charges import charge, charge_until_killed
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import shlex
 import shutil
 import subprocess
 import sys
@@ -21,11 +20,10 @@ import pytest
 
 from aim_core.studies.clinic import write_clinic
 from parties.wire.run_facts import JobFacts
-from tests.support.consortium import wait_until
-from tests.support.documents import ROOT
+from tests.support.documents import GUIDE, ROOT, calls
 from tests.support.needs import needs_iproute2, needs_root, skip
+from tests.support.processes.consortium import wait_until
 
-GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
 PARTIES = ("a", "b", "c")
 HOLDERS = ("clinic-east", "clinic-west")
 SITES = (*PARTIES, *HOLDERS, "lab")
@@ -37,9 +35,9 @@ pytestmark = [pytest.mark.slow, needs_root, needs_iproute2]
 
 def commands(section: str) -> list[list[str]]:
     """Return the words after `distaim` of each command in a section of the guide."""
-    (text,) = re.findall(rf"^## {re.escape(section)}.*?(?=^## |\Z)", GUIDE, re.M | re.S)
-    blocks = "".join(re.findall(r"```\n(.*?)```", text, re.S)).replace("\\\n", " ")
-    return [shlex.split(s)[1:] for s in blocks.splitlines() if s.startswith("distaim ")]
+    guide = GUIDE.read_text("utf-8")
+    (text,) = re.findall(rf"^## {re.escape(section)}.*?(?=^## |\Z)", guide, re.M | re.S)
+    return calls(text)
 
 
 def ip(*words: str) -> None:

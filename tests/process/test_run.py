@@ -18,7 +18,7 @@ from parties.local.options import OracleKind, RunOptions
 from parties.local.run import run
 from parties.wire.events import MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
-from tests.support.consortium import DISTAIM, wait_until
+from tests.support.processes.consortium import DISTAIM, wait_until
 
 KEYS = {
     "epsilon", "delta", "rho_budget", "rho_spent", "delta_reserved", "exact", "rounds", "selected",

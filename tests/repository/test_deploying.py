@@ -3,7 +3,6 @@
 import configparser
 import json
 import re
-import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,23 +19,16 @@ from parties.setup.config import (
     load_holders_config,
     load_party_config,
 )
-from tests.support.documents import ROOT, commands, options_of
+from tests.support.documents import GUIDE, ROOT, calls, commands, options_of
 
 DEPLOY = ROOT / "deploy"
-GUIDE = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+TEXT = GUIDE.read_text("utf-8")
 SAMPLES: dict[str, tuple[Callable[[Path], BaseModel], type[BaseModel]]] = {
     "party-a.toml": (load_party_config, PartyConfig),
     "holder.toml": (load_holders_config, HoldersConfig),
     "estimator.toml": (load_estimator_config, EstimatorConfig),
 }
 ROLES = {"keys", "init", "approve", "doctor", "party", "estimate", "submit", "job", "audit"}
-
-
-def calls() -> list[list[str]]:
-    """Return the words of every `distaim` line in the guide's code blocks."""
-    text = "".join(re.findall(r"```\n(.*?)```", GUIDE, re.DOTALL)).replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.startswith("distaim ")]
-    return [shlex.split(line)[1:] for line in lines]
 
 
 def with_all_keys(name: str) -> str:
@@ -67,10 +59,10 @@ def test_the_sample_holder_shows_every_key_of_a_member() -> None:
 
 
 def test_the_guide_walks_through_every_command() -> None:
-    assert {call[0] for call in calls()} == ROLES
+    assert {call[0] for call in calls(TEXT)} == ROLES
 
 
-@pytest.mark.parametrize("call", calls(), ids=" ".join)
+@pytest.mark.parametrize("call", calls(TEXT), ids=" ".join)
 def test_commands_of_the_guide_parse(call: list[str]) -> None:
     name, *arguments = call
     command = commands()[name]
@@ -79,7 +71,7 @@ def test_commands_of_the_guide_parse(call: list[str]) -> None:
 
 
 def test_quoted_messages_are_the_programs() -> None:
-    rows = re.findall(r"^\| (`.*?) \|", GUIDE.partition("## Troubleshooting")[2], re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", TEXT.partition("## Troubleshooting")[2], re.MULTILINE)
     quoted = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
     folders = (ROOT / package for package in ("aim_core", "mpc", "parties"))
     sources = "".join(

@@ -16,7 +16,7 @@ from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry
 from parties.wire.run_facts import RunFacts
 from parties.wire.transcript import values_digest
-from tests.support.finished_run import N_PARTIES, FinishedRun, Lines, events, places
+from tests.support.processes.finished_run import N_PARTIES, FinishedRun, Lines, events, places
 
 
 @pytest.fixture

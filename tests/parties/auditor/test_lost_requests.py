@@ -34,7 +34,7 @@ from parties.wire.entries import (
 from parties.wire.ledger_chain import first_head, head_of
 from parties.wire.messages import LedgerEntry
 from parties.wire.transcript import Transcript, counts_digest
-from tests.support.finished_run import N_PARTIES, FinishedRun, Lines, events, places
+from tests.support.processes.finished_run import N_PARTIES, FinishedRun, Lines, events, places
 
 
 class Simulated:

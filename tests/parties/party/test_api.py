@@ -28,8 +28,8 @@ from parties.party.api import make_app
 from parties.wire.client import BodyFile, PartyClient
 from parties.wire.messages import UploadReceipt, digest_field, parse
 from parties.wire.server import ApiServer
-from tests.support.consortium import wait_until
 from tests.support.party_world import BODY_SIZE, ScriptedEngine, World
+from tests.support.processes.consortium import wait_until
 
 UPLOAD = "a" * 64
 MEASURE = b'{"round":1,"candidates":[0],"sigma2":"4"}'

@@ -58,7 +58,7 @@ class Consortium:
         n_holders: int = 2,
         relayed: bool = False,
         engine: EngineKind = EngineKind.REPLICATED,
-        **party_settings: Any,
+        **party_settings: object,
     ) -> None:
         self.folder = folder
         if table is None or schema is None:

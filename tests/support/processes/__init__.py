@@ -1,0 +1,1 @@
+"""Real processes: a consortium on loopback, a bad link before it, one run that has finished."""
