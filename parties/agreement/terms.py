@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
+from aim_core.errors import MechanismError
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.participation import Participation, check_rate
 from aim_core.privacy.zcdp import check_budget, parse_rational
@@ -17,6 +18,8 @@ from parties.agreement.values import EngineKind, parse_fraction, refused_as_conf
 
 ALPHA = Fraction(9, 10)
 """Part of a round's budget that measures; the rest selects."""
+
+_MOST_MB = 10**6
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Terms:
     `max_cells` bounds the cells of a marginal in the workload, `max_model_mb` the model.
     `participation` is the rate at which holders join in a round. `seed` is public.
 
-    Raises MechanismError for a budget or a rate that is none.
+    Raises MechanismError for a budget, a rate or a size that is none.
     """
 
     workload: str
@@ -58,6 +61,10 @@ class Terms:
     def __post_init__(self) -> None:
         check_budget(self.epsilon.value, self.delta.value)
         check_rate(self.participation)
+        if not 0 < self.max_model_mb <= _MOST_MB:
+            raise MechanismError(
+                "the largest model must be above 0 MB and at most a million; give such a size"
+            )
 
     @property
     def costs(self) -> NoiseCosts:

@@ -138,3 +138,20 @@ def test_site_config_refuses_unknown_keys(tmp_path: Path) -> None:
     path.write_text("[")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_party_config(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"epsilon": "0"}, "epsilon is 0"),
+        ({"epsilon": "much"}, "not a number"),
+        ({"delta": "1"}, "delta is 1"),
+        ({"participation": "3/2"}, "at most 1"),
+    ],
+)
+def test_a_manifest_without_a_budget_or_rate_cannot_be_read(
+    world: World, change: dict[str, str], text: str
+) -> None:
+    raw = world.raw()
+    with pytest.raises(ConfigError, match=text):
+        Manifest.parse({**raw, "mechanism": {**raw["mechanism"], **change}})
