@@ -2,6 +2,7 @@
 
 import dataclasses
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,9 @@ def test_settings_know_who_joins_from_the_start() -> None:
     ],
 )
 def test_a_number_that_cannot_be_is_refused(field: str, text: str) -> None:
+    changed: dict[str, Any] = {field: text}
     with pytest.raises((AimError, ConfigError), match="must|not a number|between|positive"):
-        read_terms(dataclasses.replace(CHOICES, **{field: text}), n_parties=3, seed=1)
+        read_terms(dataclasses.replace(CHOICES, **changed), n_parties=3, seed=1)
 
 
 @pytest.mark.parametrize(("n_parties", "threshold"), [(2, 1), (8, 1), (4, 2), (3, 0)])
