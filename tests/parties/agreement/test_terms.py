@@ -54,7 +54,7 @@ def test_settings_know_who_joins_from_the_start() -> None:
 )
 def test_a_number_that_cannot_be_is_refused(field: str, text: str) -> None:
     changed: dict[str, Any] = {field: text}
-    with pytest.raises((AimError, ConfigError), match="must|not a number|between|positive"):
+    with pytest.raises((AimError, ConfigError), match=r"must|not a number|between|positive"):
         read_terms(dataclasses.replace(CHOICES, **changed), n_parties=3, seed=1)
 
 
