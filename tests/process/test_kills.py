@@ -21,7 +21,7 @@ def test_roles_are_killed_before_the_job_runs(tmp_path: Path) -> None:
         c.kill("party-0")
         c.start_parties()
         c.start_job()
-        wait_until(lambda: '"uploads": 0' in c.log("estimator"), 60, "nobody waits for uploads")
+        wait_until(lambda: '"uploads":0' in c.log("estimator"), 60, "nobody waits for uploads")
         c.kill("estimator")
         outbox = tmp_path / "holder-0" / "outbox"
         c.start_holder(0)
