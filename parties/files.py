@@ -2,20 +2,25 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
 def write_whole(path: Path, data: str | bytes, mode: int = 0o666) -> None:
     """Write a file, or replace it, at once: a reader finds all of the old or all of the new.
 
-    It is on disk when this returns. The umask applies to `mode`. Raises OSError; then the old file,
-    if any, is as it was.
+    It is on disk when this returns. Its permissions are `mode` less the umask, and never more than
+    those of a file that is replaced. Raises OSError; then the old file, if any, is as it was,
+    unless only the folder could not be synced.
     """
     raw = data.encode() if isinstance(data, str) else data
+    kept = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
+            if kept is not None:
+                os.fchmod(descriptor, kept & mode)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())

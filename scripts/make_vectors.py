@@ -157,8 +157,8 @@ def sign(name: str, purpose: str, message: bytes) -> str:
 def raw_manifest() -> dict[str, Any]:
     members = [{"name": name, "certificate": role_certificate(name)} for name in ROLES]
     columns = [
-        {"name": "smoker", "kind": "coded", "size": 2},
-        {"name": "größe", "kind": "continuous", "low": 0.0, "high": 2.5, "bins": 3},
+        {"name": "smoker", "type": "coded", "size": 2},
+        {"name": "größe", "type": "continuous", "min": 0.0, "max": 2.5, "bins": 3},
     ]
     return {
         "protocol": "distaim/1",

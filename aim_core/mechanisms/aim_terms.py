@@ -8,6 +8,7 @@ from aim_core.domain import Clique
 from aim_core.errors import MechanismError
 from aim_core.models.measurement import Measurement, Model
 from aim_core.privacy.participation import EVERYBODY, Participation
+from aim_core.privacy.zcdp import check_alpha
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class AimSettings:
     participation: Participation = EVERYBODY
 
     def __post_init__(self) -> None:
-        if self.rho <= 0 or not 0 < self.alpha < 1:
-            raise MechanismError("the budget rho must be positive and alpha between 0 and 1")
+        check_alpha(self.alpha)
+        if self.rho <= 0:
+            raise MechanismError("the budget rho must be positive")
         if self.rounds is not None and self.rounds < 1:
             raise MechanismError(f"{self.rounds} rounds were asked for; ask for at least 1")
         if not self.max_model_mb > 0 or math.isinf(self.max_model_mb):

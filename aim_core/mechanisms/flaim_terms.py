@@ -12,6 +12,7 @@ from aim_core.arrays import FloatArray
 from aim_core.errors import MechanismError
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
+from aim_core.privacy.zcdp import check_alpha
 
 PROPORTION_BITS = 32
 """Published distributions (of a model, of one-way marginals): in units of 2**-PROPORTION_BITS."""
@@ -79,8 +80,9 @@ class FlaimSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rho <= 0 or not 0 < self.alpha < 1:
-            raise MechanismError("the budget rho must be positive and alpha between 0 and 1")
+        check_alpha(self.alpha)
+        if self.rho <= 0:
+            raise MechanismError("the budget rho must be positive")
         if self.rounds < 1 or self.local_steps < 1:
             raise MechanismError("FLAIM needs at least one round and one local step")
         if not 0 < self.max_model_mb < math.inf:

@@ -77,6 +77,12 @@ def check_budget(epsilon: Fraction, delta: Fraction) -> None:
         raise MechanismError(f"delta is {_short(delta)}; it must lie between 0 and 1")
 
 
+def check_alpha(alpha: Fraction) -> None:
+    """Raise MechanismError unless `alpha`, the part of a budget that measures, is in (0, 1)."""
+    if not 0 < alpha < 1:
+        raise MechanismError(f"alpha is {alpha}; the part that measures must lie between 0 and 1")
+
+
 def rho_from_epsilon_delta(epsilon: Fraction, delta: Fraction) -> Fraction:
     """Return a rho, as large as can be, such that rho-zCDP implies (epsilon, delta)-DP.
 

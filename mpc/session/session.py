@@ -85,6 +85,7 @@ class Session:
     async def agree_all(self, label: str, values: Mapping[str, bytes]) -> None:
         """Check that all parties hold the same named public values, by their SHA-256.
 
+        The names are part of what is hashed, and so of the protocol (docs/protocol.md, section 23).
         Raises ProtocolViolation: a party holds another value; the error says of what, and names the
         party that stands against the others, which may be this one.
         """
@@ -96,7 +97,8 @@ class Session:
             seen = {self.pid: own[part], **{p: theirs[part] for p, theirs in received.items()}}
             odd = _odd_one(self.pid, seen)
             if odd is not None:
-                channel.abort(ProtocolViolation(f"party {odd} disagrees about {name}", odd))
+                what = name if name == label else f"the {name} at {label}"
+                channel.abort(ProtocolViolation(f"party {odd} disagrees about {what}", odd))
 
     async def publish(self, label: str, value: bytes) -> dict[int, bytes]:
         """Tell all peers a public value; return every party's, this one's included.

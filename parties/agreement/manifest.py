@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from aim_core.errors import SchemaError
 from aim_core.privacy.participation import check_rate
-from aim_core.privacy.zcdp import check_budget, parse_rational
+from aim_core.privacy.zcdp import check_alpha, check_budget, parse_rational
 from mpc.noise.kinds import NoiseKind
 from mpc.session.access import AccessStructure
 from parties.agreement.settings_file import read_settings
@@ -103,6 +104,7 @@ class Mechanism(Frozen):
             check_budget(
                 parse_rational(self.epsilon, "epsilon"), parse_rational(self.delta, "delta")
             )
+            check_alpha(parse_fraction(self.alpha))
         return self
 
 
@@ -175,8 +177,9 @@ class Manifest(Frozen):
             manifest = cls.model_validate(raw)
         except ValidationError as error:
             raise ConfigError(describe("the manifest", error)) from error
-        manifest.canonical_bytes()  # what cannot be hashed cannot be agreed on
-        return manifest
+        normal = manifest.model_copy(update={"table_schema": _normal_schema(manifest)})
+        normal.canonical_bytes()  # what cannot be hashed cannot be agreed on
+        return normal
 
     def canonical_bytes(self) -> bytes:
         """Return the manifest as canonical JSON; ConfigError if a number is too large for it."""
@@ -220,3 +223,17 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as JSON."""
     raw = manifest.model_dump(mode="json", by_alias=True)
     write_whole(path, json.dumps(raw, indent=1, sort_keys=True))
+
+
+def _normal_schema(manifest: Manifest) -> dict[str, Any]:
+    """Return the schema in the one form of its meaning.
+
+    Canonical JSON sorts keys and writes 1.0 as 1, so two schemas that order columns or label values
+    otherwise could have one hash.
+    """
+    from aim_core.tables.schema import schema_from_dict  # slow to load
+
+    try:
+        return schema_from_dict(manifest.table_schema).to_dict()
+    except SchemaError as error:
+        raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error

@@ -7,7 +7,7 @@ from typing import Self
 from aim_core.errors import MechanismError
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.participation import Participation, check_rate
-from aim_core.privacy.zcdp import check_budget, parse_rational
+from aim_core.privacy.zcdp import check_alpha, check_budget, parse_rational
 from mpc.noise.kinds import NoiseKind
 from mpc.noise.sources import NoiseCosts
 from mpc.session.access import AccessStructure
@@ -61,6 +61,7 @@ class Terms:
     def __post_init__(self) -> None:
         check_budget(self.epsilon.value, self.delta.value)
         check_rate(self.participation)
+        check_alpha(self.alpha)
         if not 0 < self.max_model_mb <= _MOST_MB:
             raise MechanismError(
                 "the largest model must be above 0 MB and at most a million; give such a size"

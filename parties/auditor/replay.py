@@ -11,6 +11,7 @@ checked without it.
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 
@@ -50,7 +51,23 @@ def replay(
     """Run the mechanism on the parties' answers and compare each request, then the final table.
 
     Where the parties' transcripts differ, which is a finding already, any one's answer is taken.
+    What keeps the policy from being replayed, such as a fitter that is not installed here, is a
+    finding: nobody may choose what is not looked at.
     """
+    try:
+        _replay(accounts, driver, result, manifest, inputs, findings)
+    except (AimError, PackageNotFoundError) as error:
+        findings.error("estimator", f"the policy cannot be replayed here: {error}")
+
+
+def _replay(
+    accounts: Sequence[Account],
+    driver: TranscriptFile | None,
+    result: ResultLine | None,
+    manifest: Manifest,
+    inputs: PublicInputs,
+    findings: Findings,
+) -> None:
     from aim_core.models.fitters import make_fitter  # slow to load
 
     first = driver.lines[0].entry if driver is not None and driver.lines else None

@@ -41,7 +41,7 @@ def _report(error: Exception, as_json: bool, error_file: Path | None) -> int:
 
     body = to_body(error)
     if error_file is not None:
-        write_whole(error_file, body.model_dump_json())
+        write_whole(error_file, body.model_dump_json(), 0o600)
     if exit_code(error) == ExitCode.INTERNAL:
         traceback.print_exception(error)
     if as_json:

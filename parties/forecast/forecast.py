@@ -74,7 +74,7 @@ def forecast(manifest: Manifest, link: Link | None = None, holders: int | None =
     inputs = public_inputs(manifest)
     policy = rehearse_policy(manifest, inputs)
     # noise and input checks are the same in both engines
-    rehearsed = manifest.model_copy(update={"engine": "replicated"})
+    rehearsed = manifest.model_copy(update={"engine": EngineKind.REPLICATED})
     variances = list({policy.sigma2, *policy.variances})
     secure = rehearse(rehearsed, inputs, policy.selection_epsilon, variances)
     trial = try_out(manifest, inputs, n_holders) if link is None else None

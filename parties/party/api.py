@@ -24,12 +24,14 @@ from parties.wire.messages import (
     SMALL_BODY,
     UPLOAD_HEADER,
     JobState,
+    RequestKind,
     parse_digest_field,
 )
 from parties.wire.server import capped_body, client_fingerprint
 
 Handler = Callable[[Request], Awaitable[Response]]
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_RESERVED_IDS = {RequestKind.FREEZE.value, RequestKind.FINISH.value}
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
@@ -176,4 +178,6 @@ def _request_id(request: Request) -> str:
     request_id = str(request.path_params["request_id"])
     if not 1 <= len(request_id) <= 64 or not set(request_id) <= _ID_CHARACTERS:
         raise RequestRefused("a request id is 1 to 64 small letters, digits and dashes")
+    if request_id in _RESERVED_IDS:
+        raise RequestRefused(f"the request id {request_id} is reserved; use another")
     return request_id

@@ -226,8 +226,7 @@ class PartyJob:
         """Compare the request and the ledger's head with the peers."""
         contents = f"{self.manifest.digest} {request.sha256}".encode()
         head = self.record.ledger.head.encode()
-        values = {f"request {request.id}": contents, f"the ledger before {request.id}": head}
-        await self.engine.agree(request.id, values)
+        await self.engine.agree(request.id, {"request": contents, "ledger": head})
 
     def _costs(self, engine: Engine) -> dict[str, StepCost]:
         """Return what the job has cost so far, in all sessions."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from pydantic import ValidationError
+
 from aim_core.arrays import Counts
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import weights
@@ -17,7 +19,7 @@ from aim_core.domain import Clique
 from parties.agreement.budget import Budget
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs
-from parties.agreement.values import parse_fraction
+from parties.agreement.values import describe, parse_fraction
 from parties.errors import RequestRefused
 from parties.party.engine_protocol import Engine
 from parties.wire.entries import Costs, MeasuredLine, MeasureLine, SelectedLine, SelectLine
@@ -179,4 +181,9 @@ def _cliques(candidates: Sequence[int], inputs: PublicInputs) -> list[Clique]:
 
 
 def _charge(request: Request, rho: Fraction, delta: Fraction) -> LedgerEntry:
-    return LedgerEntry(request=request.id, sha256=request.sha256, rho=str(rho), delta=str(delta))
+    try:
+        return LedgerEntry(
+            request=request.id, sha256=request.sha256, rho=str(rho), delta=str(delta)
+        )
+    except ValidationError as error:
+        raise RequestRefused(describe("what the request costs", error)) from error

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from aim_core.arrays import Counts
 from parties.agreement.values import FractionText, Hash, Name, describe
-from parties.canonical import HashOf, canonical, tagged_sha256
+from parties.canonical import MAX_INTEGER, HashOf, canonical, tagged_sha256
 from parties.errors import RequestRefused
 
 MANIFEST_HEADER = "Distaim-Manifest"
@@ -45,6 +45,7 @@ RECEIPT_PURPOSE = "upload receipt"
 _HEADER_CAP = 1 << 22
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _BIAS_CAP = 1 << 40
+_ROUND_CAP = 1 << 20
 _DIGEST_FIELD = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
@@ -71,7 +72,8 @@ def _is_width(width: int) -> int:
 
 
 Width = Annotated[int, AfterValidator(_is_width)]
-Index = Annotated[int, Field(ge=0)]
+Index = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Round = Annotated[int, Field(ge=0, lt=_ROUND_CAP)]
 Indices = Annotated[list[Index], Field(min_length=1), AfterValidator(_distinct)]
 Bias = Annotated[int, Field(ge=0, lt=_BIAS_CAP)]
 RequestId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -123,7 +125,7 @@ class FreezeRequest(Wire):
 class SelectRequest(Wire):
     """One selection: candidates by their index in the closure; model counts are the payload."""
 
-    round: Index
+    round: Round
     candidates: Indices
     selection_epsilon: FractionText
     biases: list[Bias]
@@ -133,7 +135,7 @@ class SelectRequest(Wire):
 class MeasureRequest(Wire):
     """One measurement of one or more candidates with the same sigma squared."""
 
-    round: Index
+    round: Round
     candidates: Indices
     sigma2: FractionText
 

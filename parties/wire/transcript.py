@@ -9,6 +9,7 @@ import numpy as np
 
 from aim_core.arrays import CodeTable, Counts
 from parties.canonical import HashOf, tagged_sha256
+from parties.files import sync_file, sync_folder
 from parties.identity.signatures import Signer
 from parties.wire.chain import HashChain
 from parties.wire.entries import BeginLine, Costs, DriveLine, Entry, Marginal
@@ -70,6 +71,8 @@ class Transcript:
         self._arrays.mkdir(exist_ok=True)
         name = f"{sha256[:16]}.npy"
         np.save(self._arrays / name, values.astype("<i8"), allow_pickle=False)
+        sync_file(self._arrays / name)
+        sync_folder(self._arrays)  # before the line that names it
         return Marginal(sha256=sha256, file=f"{self._arrays.name}/{name}")
 
 

@@ -78,6 +78,12 @@ def test_a_secret_file_is_never_readable_by_others(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_private_file_stays_private(path: Path) -> None:
+    path.chmod(0o600)
+    write_whole(path, NEW)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "none" / "x", NEW)

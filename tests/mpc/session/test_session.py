@@ -166,7 +166,7 @@ def test_all_name_the_one_that_stands_against_the_rest() -> None:
         heads = [b"head", b"rolled back", b"head"]
         return await asyncio.gather(
             *(
-                s.agree_all("select-1", {"the request": b"same", "the ledger": head})
+                s.agree_all("select-1", {"request": b"same", "ledger": head})
                 for s, head in zip(sessions, heads, strict=True)
             ),
             return_exceptions=True,

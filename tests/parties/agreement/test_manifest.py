@@ -29,6 +29,26 @@ def test_digest_does_not_depend_on_key_order_but_on_every_value(world: World) ->
     assert Manifest.parse({**raw, "n_max": 63}).digest != Manifest.parse(raw).digest
 
 
+def test_schemas_of_another_meaning_have_another_digest(world: World) -> None:
+    """Also where canonical JSON alone would not tell: the order of keys, and 1.0 beside 1."""
+
+    def digest(schema: Raw) -> str:
+        return Manifest.parse({**world.raw(), "schema": schema}).digest
+
+    assert digest({"a": 2, "b": 3, "c": 2}) != digest({"c": 2, "b": 3, "a": 2})
+
+    def labelled(values: list[float]) -> Raw:
+        others: list[Raw] = [{"name": n, "type": "coded", "size": 2} for n in "bc"]
+        return {"columns": [{"name": "a", "type": "categorical", "values": values}, *others]}
+
+    assert digest(labelled([1, 2])) != digest(labelled([1.0, 2.0]))
+
+
+def test_a_schema_that_cannot_be_is_refused_with_the_manifest(world: World) -> None:
+    with pytest.raises(ConfigError, match="do not fit"):
+        Manifest.parse({**world.raw(), "schema": {"columns": [{"name": "a"}]}})
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -78,7 +98,7 @@ def test_a_number_that_other_programs_round_is_refused_by_its_value(world: World
 
 def test_a_large_range_survives_its_file(world: World, tmp_path: Path) -> None:
     raw = world.raw()
-    column = {"name": "x", "kind": "continuous", "low": 0.0, "high": 1e20, "bins": 4}
+    column = {"name": "x", "type": "continuous", "min": 0.0, "max": 1e20, "bins": 4}
     raw["schema"]["columns"].append(column)
     manifest = Manifest.parse(raw)
     save_manifest(manifest, tmp_path / "m.json")
@@ -147,6 +167,8 @@ def test_site_config_refuses_unknown_keys(tmp_path: Path) -> None:
         ({"epsilon": "much"}, "not a number"),
         ({"delta": "1"}, "delta is 1"),
         ({"participation": "3/2"}, "at most 1"),
+        ({"alpha": "1"}, "alpha"),
+        ({"alpha": "0"}, "alpha"),
     ],
 )
 def test_a_manifest_without_a_budget_or_rate_cannot_be_read(

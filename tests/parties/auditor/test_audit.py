@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,26 @@ def test_the_policy_is_replayed(job: FinishedRun) -> None:
     assert ("party 0", line, "model_counts") in places(found, "warning")
     texts = [finding.text for finding in found.findings if finding.line == line]
     assert any("another numpy" in text for text in texts)
+
+
+def test_a_fitter_that_is_not_installed_here_hides_nothing(
+    job: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimator names its fitter; the auditor may lack it. The other checks still tell."""
+    line = number_of(job, "measured", 1)
+
+    def other_rho(lines: Lines) -> None:
+        lines[line - 1]["request"] = "measure-9"
+
+    def by_mbi(lines: Lines) -> None:
+        lines[0]["estimator"] = "mbi"
+
+    job.forge("party-0", other_rho)
+    job.forge("estimator", by_mbi)
+    monkeypatch.setitem(sys.modules, "mbi", None)
+    found = audit([job.out])
+    assert any("cannot be replayed here" in finding.text for finding in found.findings)
+    assert {source for source, _, _ in places(found)} >= {"party 0", "estimator"}
 
 
 def test_a_changed_opened_value_changes_the_fit(job: FinishedRun) -> None:

@@ -177,6 +177,9 @@ def test_answers_and_errors_cross_the_wire(
             estimator.post("/v1/measure/measure-1", MEASURE.replace(b'"4"', b'"5"'))
         with pytest.raises(RequestRefused, match="request id"):
             estimator.post("/v1/measure/Measure_1", MEASURE)
+        for reserved in ("freeze", "finish"):
+            with pytest.raises(RequestRefused, match="reserved"):
+                estimator.post(f"/v1/measure/{reserved}", MEASURE)
         engine.error = PeerLost("the connection to party 2 is lost", 2)
         header = b'{"biases":[0],"candidates":[0],"round":2,"selection_epsilon":"1/2","widths":[1]}'
         zeros = b"x\x9cc`\x00\x00\x00\x02\x00\x01"

@@ -129,6 +129,8 @@ def test_repeated_request_gets_the_stored_answer_another_is_refused(fresh: MakeJ
         select_body(selection_epsilon="0"),
         select_body(biases=[1]),
         select_body(widths=[1]),
+        select_body(round=2**20),
+        select_body(selection_epsilon=f"{10**300 + 7}/{10**300 + 9}"),
         b"\0\0",
     ],
 )
@@ -143,7 +145,21 @@ def test_bad_selections_cost_nothing_and_keep_the_id_free(fresh: MakeJob, body: 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("body", [measure_body(sigma2="1001"), measure_body(sigma2="0"), b"[]"])
+LONG = f"{9 * 10**399 + 7}/{9 * 10**399 + 11}"
+"""A variance whose cost takes more digits than a ledger writes."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        measure_body(sigma2="1001"),
+        measure_body(sigma2="0"),
+        measure_body(sigma2=LONG),
+        measure_body(2**53),  # it could be charged, but not written into a transcript
+        measure_body(-1),
+        b"[]",
+    ],
+)
 def test_bad_measurements_are_refused(fresh: MakeJob, body: bytes) -> None:
     async def scenario() -> None:
         job = await fresh(ScriptedEngine())
