@@ -54,6 +54,7 @@ def test_a_job_end_to_end(mt: tuple[int, int]) -> None:
     assert abs(errors.var() / 4 - 1) < 7 * math.sqrt(2 / n)
 
 
+@pytest.mark.slow
 def test_shamir_job_as_processes() -> None:
     answers = run_local_parties(3, 1, joint_program, Request("shamir", [1]), seconds=100)
     errors = check_answers(answers, [1])

@@ -120,7 +120,11 @@ def flat(answer: Answer) -> list[int]:
     return list(values)
 
 
-@pytest.mark.parametrize("mt", STRUCTURES, ids=str)
+FIRST, *OTHERS = STRUCTURES
+WHOLE_RUNS = [FIRST, *(pytest.param(mt, marks=pytest.mark.slow) for mt in OTHERS)]
+
+
+@pytest.mark.parametrize("mt", WHOLE_RUNS, ids=str)
 @pytest.mark.parametrize("rounds", [None, 3])
 def test_a_whole_run_is_the_same(mt: tuple[int, int], rounds: int | None) -> None:
     access = AccessStructure(*mt)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from parties.cli.app import app
 from parties.compare import sweep
 from parties.compare.bench import Communication
 from parties.compare.rows import Row
@@ -58,6 +60,7 @@ def test_distaim_is_run_over_mpc(clinic: Clinic, tmp_path: Path) -> None:
     assert b"ETA" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_flag_takes_only_the_bytes_from_mpc(clinic: Clinic, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = command(clinic, out, "distaim", "--plaintext-utility")
@@ -69,6 +72,7 @@ def test_a_flag_takes_only_the_bytes_from_mpc(clinic: Clinic, tmp_path: Path) ->
     assert "plaintext oracle" in (out / "compare.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(
     clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,12 +145,8 @@ def _alive(group: int) -> bool:
 def test_bad_options_end_with_a_reason(
     clinic: Clinic, tmp_path: Path, more: list[str], text: str
 ) -> None:
-    done = subprocess.run(
-        [*command(clinic, tmp_path / "out", "flaim"), *more],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr.decode()
-    assert text in done.stderr.decode()
-    assert "Traceback" not in done.stderr.decode()
+    arguments = command(clinic, tmp_path / "out", "flaim")
+    done = CliRunner().invoke(app, [*arguments[arguments.index("compare") :], *more])
+    assert done.exit_code == 2, done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr

@@ -200,6 +200,7 @@ def test_a_holder_that_is_cut_off_sends_the_rest_of_the_same_shares(tmp_path: Pa
         assert "has uploaded something else before" in c.log("holder-0")
 
 
+@pytest.mark.slow
 def test_a_party_killed_in_a_shamir_job_is_named_and_restarts_resume(tmp_path: Path) -> None:
     sizes = {"a": 3, "b": 4, "c": 3}
     table = tmp_path / "table.csv"

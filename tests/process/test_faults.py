@@ -37,6 +37,7 @@ def relayed(consortium: Consortium, rate: float = 1e9, delay: float = 0.0) -> It
         ]
 
 
+@pytest.mark.slow
 def test_a_slow_link_only_takes_longer(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=2, relayed=True) as c, relayed(c, 250e3, 0.008) as links:
         c.start_all()
@@ -46,6 +47,7 @@ def test_a_slow_link_only_takes_longer(tmp_path: Path) -> None:
         assert "waiting until" not in told(c, "party-0", "party-1", "party-2")
 
 
+@pytest.mark.slow
 def test_a_damaged_link_is_met_again(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=4, relayed=True) as c, relayed(c) as links:
         c.start_all()

@@ -27,8 +27,8 @@ from mpc.shares.replicated import Algebra, Share, public_share, ring
 from parties.agreement.derived import ring_parameters
 from parties.agreement.manifest import Manifest, load_manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
-from parties.cli.app import app
 from parties.agreement.values import EngineKind
+from parties.cli.app import app
 from parties.errors import ConfigError, JobFailed
 from parties.forecast.forecast import Forecast, forecast
 from parties.forecast.policy import made_up_codes
@@ -192,7 +192,9 @@ def test_a_step_takes_its_computing_its_bytes_and_its_rounds(manifest: Manifest)
 
 def test_what_cannot_be_estimated_is_refused(manifest: Manifest) -> None:
     with pytest.raises(ConfigError, match="MPyC does not count rounds"):
-        forecast(manifest.model_copy(update={"engine": EngineKind.SHAMIR}), Link(bandwidth=1e6, rtt=0.1))
+        forecast(
+            manifest.model_copy(update={"engine": EngineKind.SHAMIR}), Link(bandwidth=1e6, rtt=0.1)
+        )
     with pytest.raises(ConfigError, match="3"):
         forecast(manifest, holders=4)
 

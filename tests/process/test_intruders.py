@@ -171,6 +171,7 @@ def test_garbage_under_a_partys_own_key_names_it_and_loses_nothing(tmp_path: Pat
         assert_complete(c, lost=0)
 
 
+@pytest.mark.slow
 def test_fifty_holders_at_once(tmp_path: Path) -> None:
     with Consortium(tmp_path, rounds=1, n_holders=N_HOLDERS) as c:
         head, *rows = c.table.read_text().splitlines(keepends=True)

@@ -94,6 +94,7 @@ def test_mbi_takes_a_warm_start_from_either_side(reference: TreeModel) -> None:
         assert largest_difference(model, reference) < 0.5
 
 
+@pytest.mark.slow
 def test_any_mbi_estimator_swaps_in(mbi: ModuleType, reference: TreeModel) -> None:
     model = MbiFitter(mbi.estimation.LBFGS(), 200).fit(DOMAIN, measured(), None)
     assert largest_difference(model, reference) < 3.0  # it stops earlier
