@@ -86,7 +86,7 @@ class PartyApi:
                 party=self._job.pid,
             )
         named = request.headers.get(MANIFEST_HEADER, "none")
-        if kind is not None and named != self._job.manifest.digest:
+        if kind is not None and named != self._job.digest:
             raise ManifestDiffers(
                 f"the request names manifest {named[:12]}, this party works on "
                 f"{self._job.manifest.run}; take the manifest that all parties approved",

@@ -60,6 +60,7 @@ class PartyJob:
     ) -> None:
         self.pid = config.pid
         self.manifest = manifest
+        self.digest = manifest.digest  # every request is held against it
         self.inputs = inputs
         self.budget = budget
         self.record = JobRecord(config, manifest, budget, body_size)
@@ -140,7 +141,7 @@ class PartyJob:
             party=self.pid,
             version=program_version(),
             state=self.state,
-            manifest=self.manifest.digest,
+            manifest=self.digest,
             uploads={name: receipt.upload for name, receipt in receipts.items()},
             inputs=self.record.inputs,
             round=self.round,
@@ -224,7 +225,7 @@ class PartyJob:
 
     async def _agree(self, request: Request) -> None:
         """Compare the request and the ledger's head with the peers."""
-        contents = f"{self.manifest.digest} {request.sha256}".encode()
+        contents = f"{self.digest} {request.sha256}".encode()
         head = self.record.ledger.head.encode()
         await self.engine.agree(request.id, {"request": contents, "ledger": head})
 
