@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from aim_core.arrays import FloatArray, Indices
-from aim_core.tables.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
-from aim_core.tables.columns import BooleanColumn, CategoricalColumn
-from aim_core.tables.schema import Schema, save_schema
+from aim_core.tables.columns.listed import BooleanColumn, CategoricalColumn
+from aim_core.tables.columns.numbers import ContinuousColumn, IntegerColumn
+from aim_core.tables.columns.temporal import DateColumn
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import save_schema
 
 N_ROWS = 4000
 SEED = 20240229

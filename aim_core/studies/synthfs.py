@@ -7,7 +7,7 @@ import numpy as np
 from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
 from aim_core.studies.splits import Owners
-from aim_core.tables.columns import CodedColumn
+from aim_core.tables.columns.listed import CodedColumn
 from aim_core.tables.schema import Schema
 
 N_ROWS_PER_HOLDER = 500

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aim_core.tables.bins import Number
-from aim_core.tables.cells import (
+from aim_core.tables.cells import Cells
+from aim_core.tables.columns.bins import Number
+from aim_core.tables.parsing import (
     MISSING_TEXTS,
-    Cells,
     has_leading_zero,
     parse_day,
     parse_integer,

@@ -10,17 +10,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 from aim_core.errors import SchemaError
-from aim_core.tables.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
-from aim_core.tables.calendar import UNITS, next_unit, unit_start, unit_starts
 from aim_core.tables.column_profile import MAX_DECIMALS, ColumnProfile
-from aim_core.tables.columns import (
-    FALSE_TEXTS,
-    TRUE_TEXTS,
-    BooleanColumn,
-    CategoricalColumn,
-    Column,
-    loose_text,
-)
+from aim_core.tables.columns.base import Column, loose_text
+from aim_core.tables.columns.calendar import UNITS, next_unit, unit_start, unit_starts
+from aim_core.tables.columns.listed import FALSE_TEXTS, TRUE_TEXTS, BooleanColumn, CategoricalColumn
+from aim_core.tables.columns.numbers import ContinuousColumn, IntegerColumn
+from aim_core.tables.columns.temporal import DateColumn
 from aim_core.tables.files.reading import read_chunks
 from aim_core.tables.schema import Schema
 from aim_core.tables.toml import toml_text

@@ -1,15 +1,14 @@
-"""Values of a holder's table that do not fit the schema, counted per column."""
+"""Values of a holder's table that do not fit the schema, or were made to, counted per column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from aim_core.arrays import Codes
 from aim_core.errors import TableError
-from aim_core.tables.bins import MISFIT
 from aim_core.tables.cells import Cells
-from aim_core.tables.columns import ABSENT, Column
+from aim_core.tables.columns.base import ABSENT, Column, Encoded
+from aim_core.tables.columns.bins import MISFIT
 
 N_EXAMPLES = 3
 _MAX_SHOWN = 40
@@ -20,6 +19,8 @@ class _ColumnMisfits:
     column: Column
     n_misfits: int = 0
     n_absent: int = 0
+    n_clipped: int = 0
+    n_other: int = 0
     examples: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -36,42 +37,61 @@ class _ColumnMisfits:
             )
         return lines
 
+    def notices(self) -> list[str]:
+        name, lines = self.column.name, []
+        if self.n_clipped:
+            values = _counted(self.n_clipped, "value was", "values were")
+            lines.append(f"column {name}: {values} outside and brought to the nearest bin (`clip`)")
+        if self.n_other:
+            values = _counted(self.n_other, "value", "values")
+            lines.append(f"column {name}: {values} became {self.column.other!r} (`other`)")
+        return lines
+
 
 class Misfits:
-    """Collects what does not fit, over all chunks of a table.
+    """Collects what does not fit, or was made to fit, over all chunks of a table.
 
-    The text of its error holds example values: it is for the table's holder only.
+    The text of its error holds example values, and its notices hold counts: both are for the
+    table's holder only.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, _ColumnMisfits] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._columns)
+        return any(entry.n_misfits or entry.n_absent for entry in self._columns.values())
 
-    def add(self, column: Column, codes: Codes, cells: Cells, first_row: int) -> None:
-        """Count the `MISFIT` and `ABSENT` codes of one column of a chunk.
+    def notices(self) -> list[str]:
+        """Say per column how many values `clip` and `other` have made fit."""
+        return [line for entry in self._columns.values() for line in entry.notices()]
+
+    def add(self, column: Column, encoded: Encoded, cells: Cells, first_row: int) -> None:
+        """Count what became of one column of a chunk.
 
         `first_row` is the number of the chunk's first row in the table, counted from 1.
         """
+        codes = encoded.codes
         misfits, n_absent = np.flatnonzero(codes == MISFIT), int(np.sum(codes == ABSENT))
-        if not len(misfits) and not n_absent:
+        if not (len(misfits) or n_absent or encoded.n_clipped or encoded.n_other):
             return
         entry = self._columns.setdefault(column.name, _ColumnMisfits(column))
         entry.n_misfits += len(misfits)
         entry.n_absent += n_absent
+        entry.n_clipped += encoded.n_clipped
+        entry.n_other += encoded.n_other
         for index in misfits[: N_EXAMPLES - len(entry.examples)]:
             entry.examples.append(f"row {first_row + index}: {_shown(str(cells.row(index)))}")
 
     def error(self) -> TableError:
         """Make the error that lists all columns."""
-        entries = self._columns.values()
+        entries = [entry for entry in self._columns.values() if entry.lines()]
         n_all = sum(entry.n_misfits + entry.n_absent for entry in entries)
         columns = "1 column" if len(entries) == 1 else f"{len(entries)} columns"
         lines = [line for entry in entries for line in entry.lines()]
         return TableError(
             f"the table does not fit the schema: {_counted(n_all, 'value', 'values')} in {columns}"
-            "\n" + "\n".join(lines) + "\ncorrect the table, or widen the schema for all holders"
+            "\n" + "\n".join(lines) + "\ncorrect the table, or widen the schema for all holders "
+            "(`clip` and `other` take in what lies outside)"
         )
 
 

@@ -231,7 +231,7 @@ def _normal_schema(manifest: Manifest) -> dict[str, Any]:
     Canonical JSON sorts keys and writes 1.0 as 1, so two schemas that order columns or label values
     otherwise could have one hash.
     """
-    from aim_core.tables.schema import schema_from_dict  # slow to load
+    from aim_core.tables.schema_file import schema_from_dict  # slow to load
 
     try:
         return schema_from_dict(manifest.table_schema).to_dict()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from aim_core.counts.workload import Workload, closure
 from aim_core.domain import Clique, Domain
 from aim_core.errors import AimError
-from aim_core.tables.schema import Schema, schema_from_dict
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import schema_from_dict
 from parties.agreement.manifest import Manifest
 from parties.errors import ConfigError
 

@@ -39,7 +39,8 @@ from aim_core.studies.heterogeneity import heterogeneity
 from aim_core.studies.splits import Owners, assign, check_split
 from aim_core.studies.synthfs import synthfs
 from aim_core.tables.files.reading import encoded_chunks
-from aim_core.tables.schema import Schema, load_schema
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import load_schema
 from mpc.noise.kinds import NoiseKind
 from mpc.steps.job import FRACTION_BITS
 from parties.agreement.budget import Draws, budget, noise_terms, run_budget

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from aim_core.tables.schema import save_schema
+from aim_core.tables.schema_file import save_schema
 from parties.compare.bench import (
     N_PARTIES,
     THRESHOLD,

@@ -18,7 +18,7 @@ import numpy as np
 
 from aim_core.counts.scores import multipliers
 from aim_core.counts.workload import Workload, closure, weights
-from aim_core.tables.schema import schema_from_dict
+from aim_core.tables.schema_file import schema_from_dict
 from mpc.session.channel import Step, StepStatistics
 from mpc.session.in_memory import start_sessions
 from mpc.session.session import Session

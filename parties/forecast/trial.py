@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import TypeAdapter
 
-from aim_core.tables.schema import save_schema
+from aim_core.tables.schema_file import save_schema
 from mpc.session.channel import Step
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs

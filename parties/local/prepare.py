@@ -14,7 +14,8 @@ from aim_core.privacy.noise_facts import Noise
 from aim_core.studies.clinic import write_clinic
 from aim_core.studies.splits import check_split, parse_kind
 from aim_core.tables.files.reading import encoded_chunks
-from aim_core.tables.schema import Schema, load_schema
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import load_schema
 from mpc.noise.kinds import NoiseKind
 from parties.agreement.budget import Budget
 from parties.agreement.draft import Derived, derive, draft_inputs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from aim_core.tables.schema import load_schema
+from aim_core.tables.schema_file import load_schema
 from parties.agreement.approval import review
 from parties.agreement.choices import Choices
 from parties.agreement.draft import Members, build_manifest, derive, draft_inputs

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aim_core.tables.schema import Schema, schema_from_dict
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import schema_from_dict
 from parties.agreement.manifest import load_manifest
 from parties.agreement.values import EngineKind
 from parties.identity.signatures import Verifier

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aim_core.counts.workload import closure, parse_workload
-from aim_core.tables.schema import schema_from_dict
+from aim_core.tables.schema_file import schema_from_dict
 from mpc.noise.bank import MAX_GAUSSIANS, NoiseBank
 from mpc.noise.kinds import NoiseKind
 from mpc.noise.sources import JointNoise

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aim_core.privacy.noise_facts import Noise
-from aim_core.tables.schema import schema_from_dict
+from aim_core.tables.schema_file import schema_from_dict
 from mpc.arrays import Array, Integers
 from mpc.errors import MpcError
 from parties.agreement.budget import Budget

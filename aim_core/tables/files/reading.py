@@ -48,7 +48,7 @@ def encoded_chunks(
     """
     misfits = Misfits()
     first_row = 1
-    for chunk in read_chunks(path, n_rows, skip=schema.drop):
+    for chunk in read_chunks(path, n_rows, skip=schema.unread):
         codes = schema.encode_collecting(chunk, misfits, first_row)
         first_row += len(codes)
         if not misfits:

@@ -8,7 +8,8 @@ from aim_core.counts.marginals import count_marginals
 from aim_core.studies.clinic import clinic_schema, clinic_table, write_clinic
 from aim_core.tables.cells import frame_cells
 from aim_core.tables.files.reading import encoded_chunks
-from aim_core.tables.schema import Schema, load_schema
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import load_schema
 
 
 def information(codes: CodeTable, schema: Schema, left: str, right: str) -> float:

@@ -16,7 +16,7 @@ from aim_core.errors import TableError, WorkloadError
 from aim_core.studies.heterogeneity import heterogeneity
 from aim_core.studies.splits import assign
 from aim_core.tables.files.reading import encoded_chunks
-from aim_core.tables.schema import load_schema
+from aim_core.tables.schema_file import load_schema
 from tests.support.public_tables import public_file
 
 DOMAIN = Domain(("x", "y"), (2, 3))

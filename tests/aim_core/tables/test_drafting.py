@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aim_core.errors import SchemaError
 from aim_core.tables.drafting import DraftedSchema, draft_schema
 from aim_core.tables.files.reading import encoded_chunks
-from aim_core.tables.schema import load_schema, schema_from_dict
+from aim_core.tables.schema_file import load_schema, schema_from_dict
 from tests.support.public_tables import public_file
 
 

@@ -16,7 +16,7 @@ from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
 from aim_core.tables.cells import frame_cells
 from aim_core.tables.files.reading import encoded_chunks, read_chunks
-from aim_core.tables.schema import load_schema, schema_from_dict
+from aim_core.tables.schema_file import load_schema, schema_from_dict
 from tests.support.public_tables import public_file
 
 WEIRD = 'name,note\n"Smith, J.","said ""no"""\nŻółć,"two\nlines"\n\n NA ,\n'

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,13 @@ from hypothesis import strategies as st
 
 from aim_core.arrays import CodeTable
 from aim_core.errors import SchemaError, TableError
-from aim_core.tables.binned_columns import ContinuousColumn, DateColumn, IntegerColumn
 from aim_core.tables.cells import Cells, frame_cells
-from aim_core.tables.columns import BooleanColumn, CategoricalColumn, CodedColumn, Column
-from aim_core.tables.schema import Schema, load_schema, save_schema, schema_from_dict
+from aim_core.tables.columns.base import Column
+from aim_core.tables.columns.listed import BooleanColumn, CategoricalColumn, CodedColumn
+from aim_core.tables.columns.numbers import ContinuousColumn, IntegerColumn
+from aim_core.tables.columns.temporal import DateColumn, DatetimeColumn, DurationColumn, TimeColumn
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import load_schema, save_schema, schema_from_dict
 from tests.support.public_tables import public_file
 
 DAY = 738_000
@@ -24,7 +28,7 @@ def one(keys: Mapping[str, object]) -> Column:
 
 
 def codes(keys: Mapping[str, object], *values: str | None) -> list[int]:
-    found: list[int] = one(keys).encode(Cells.of(values)).tolist()
+    found: list[int] = one(keys).encode(Cells.of(values)).codes.tolist()
     return found
 
 
@@ -45,7 +49,67 @@ labels = st.lists(
     max_size=6,
     unique_by=str.casefold,
 )
-some_columns = st.one_of(
+numbers = st.lists(st.integers(-50, 50), max_size=4, unique=True).map(tuple)
+plain_columns = st.one_of(
+    st.builds(
+        lambda missing, low, width, step, values: IntegerColumn(
+            "x",
+            missing,
+            low,
+            low + step * width,
+            min(width, 7),
+            values=values,
+            step=step,
+            clip=True,
+        ),
+        flags,
+        st.integers(-1000, 1000),
+        st.integers(20, 300),
+        st.sampled_from([1, 2, 3]),
+        numbers,
+    ),
+    st.builds(
+        lambda values: IntegerColumn("x", False, values=(7, *values)),
+        numbers.filter(lambda v: 7 not in v),
+    ),
+    st.builds(
+        lambda low, step, values: ContinuousColumn(
+            "x", True, low, low + 40 * step, 9, step=step, values=tuple(v / 4 for v in values)
+        ),
+        st.integers(-1000, 1000),
+        st.sampled_from([0.05, 0.25, 2.5, 25.0]),
+        numbers,
+    ),
+    st.builds(
+        lambda low, width, unit, form: DateColumn("x", False, low, low + width, unit, format=form),
+        st.integers(720_000, DAY),
+        st.integers(0, 2000),
+        st.sampled_from(["day", "week", "month", "quarter", "year"]),
+        st.sampled_from(["%d.%m.%Y", "%Y%m%d", "%m/%d/%Y", "%-d %b %Y"]),
+    ),
+    st.builds(
+        lambda low, width, unit, step, zone, form: DatetimeColumn(
+            "x", True, low, low + width * 86400 * 7, unit, step=step, zone=zone, format=form
+        ),
+        st.integers(720_000 * 86400, DAY * 86400),
+        st.integers(1, 20),
+        st.sampled_from(["hour", "day", "week", "month"]),
+        st.sampled_from([1, 60, 900]),
+        st.sampled_from([None, "UTC", "+02:00"]),
+        st.sampled_from([None, "%Y-%m-%d %H:%M:%S", "%d/%m/%y %H:%M:%S"]),
+    ),
+    st.builds(
+        lambda step, bins, form: TimeColumn("x", False, 3600, 86399, bins, step=step, format=form),
+        st.sampled_from([60, 300, 1800]),
+        st.integers(1, 20),
+        st.sampled_from([None, "%H:%M", "%H%M", "hhmm"]),
+    ),
+    st.builds(
+        lambda low, bins, form: DurationColumn("x", True, low, low + 10**6, bins, format=form),
+        st.integers(-(10**6), 10**6),
+        st.integers(1, 20),
+        st.sampled_from([None, "days", "clock", "iso"]),
+    ),
     st.builds(CategoricalColumn, st.just("x"), flags, labels.map(tuple)),
     st.builds(BooleanColumn, st.just("x"), flags),
     st.builds(CodedColumn, st.just("x"), flags, st.integers(1, 50)),
@@ -81,6 +145,19 @@ some_columns = st.one_of(
 )
 
 
+some_columns = st.builds(
+    lambda column, exceptions: dataclasses.replace(column, **exceptions),
+    plain_columns,
+    st.sampled_from(
+        [
+            {},
+            {"special": ("-99999", "not asked")},
+            {"missing": True, "missing_values": (".", "-77777"), "other": "any other"},
+        ]
+    ),
+)
+
+
 @given(some_columns, st.integers(0, 10**6))
 @settings(max_examples=300)
 def test_decoding_stays_in_the_code(column: Column, seed: int) -> None:
@@ -106,7 +183,7 @@ def test_files_round_trip(
 
 def test_numeric_categories_match_in_any_spelling() -> None:
     keys = {"type": "categorical", "values": [1, "2.50", "01", "a b"]}
-    assert codes(keys, "1", "1.0", " 1e0 ", "2.5", "01", " a b", "A b") == [0, 0, 0, 1, 2, 3, -1]
+    assert codes(keys, "1", "1.0", " 1.0e+0 ", "2.5", "01", " a b", "A b") == [0, 0, 0, 1, 2, 3, -1]
     frame = pd.DataFrame({"x": [1.0, 2.5]})
     schema = schema_from_dict({"columns": [{"name": "x", **keys}]})
     assert encode(schema, frame).ravel().tolist() == [0, 1]
@@ -193,7 +270,29 @@ def test_booleans() -> None:
         ({"type": "integer", "min": True, "max": 3}, "whole numbers"),
         ({"type": "integer", "edges": [0, 0]}, "rise"),
         ({"type": "integer", "edges": [0, 5], "bins": 2}, "stand alone"),
-        ({"type": "integer", "min": 0, "max": 3, "step": 1}, "no `step`"),
+        ({"type": "integer", "min": 0, "max": 3, "zone": 1}, "no `zone`"),
+        ({"type": "integer", "edges": [0, 7, 9, 20], "step": 5}, "from 7 to 8 has no multiple"),
+        ({"type": "integer", "min": 0, "max": 3, "step": 0}, "above 0"),
+        ({"type": "integer", "values": [1, 1]}, "distinct"),
+        ({"type": "continuous", "min": 0, "max": 1, "bins": 4, "step": 0.6}, "no multiple"),
+        ({"type": "continuous", "edges": [0, 1], "step": 0.1, "decimals": 1}, "not both"),
+        ({"type": "datetime", "min": "2024", "max": "2025-01-01", "unit": "day"}, "wall times"),
+        ({"type": "datetime", "edges": ["2024-01-01", "2024-02-01"], "zone": "Mars"}, "time zone"),
+        ({"type": "date", "edges": ["2024-01-01", "2024-02-01"], "format": "%d.%m"}, "read back"),
+        ({"type": "time", "min": "08:00", "max": "07:00", "bins": 2}, "`min` <= `max`"),
+        ({"type": "time", "min": "08:00", "max": "08:01", "bins": 99, "step": "1min"}, "1 and 2"),
+        ({"type": "time", "edges": ["08:00", "25:00"]}, "times like"),
+        ({"type": "duration", "edges": ["0:00:00", "1:00:00"], "format": "x"}, "days, clock, iso"),
+        ({"type": "categorical", "values": ["a"], "groups": {"a": ["b"]}}, "one of the two"),
+        ({"type": "categorical", "groups": {"a": ["x"], "b": ["x"]}}, "two groups"),
+        ({"type": "categorical", "groups": {"a": ["B..A"]}}, "the lower first"),
+        ({"type": "boolean", "special": ["9", "9.0"]}, "distinct"),
+        ({"type": "boolean", "special": [""]}, "empty"),
+        ({"type": "boolean", "special": ["9"], "missing_values": ["9"]}, "distinct"),
+        ({"type": "categorical", "values": ["a"], "other": "a"}, "something else"),
+        ({"type": "categorical", "values": ["a"], "other": "NA", "missing": True}, "else"),
+        ({"type": "boolean", "clip": True}, "no `clip`"),
+        ({"type": "id", "digits": 99}, "1 to 18"),
         ({"type": "continuous", "min": 0.0, "max": 1.0}, "`bins`"),
         ({"type": "continuous", "min": 0.0, "max": float("inf"), "bins": 2}, "finite"),
         ({"type": "continuous", "min": 1.0, "max": 1.0000000000000002, "bins": 9}, "narrow"),

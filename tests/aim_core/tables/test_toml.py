@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aim_core.tables.schema import schema_from_dict
+from aim_core.tables.schema_file import schema_from_dict
 from aim_core.tables.toml import MAX_WIDTH, Path, toml_text
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -9,7 +9,7 @@ import pytest
 from aim_core.counts.workload import parse_workload
 from aim_core.errors import MechanismError
 from aim_core.privacy.zcdp import rho_from_epsilon_delta
-from aim_core.tables.schema import schema_from_dict
+from aim_core.tables.schema_file import schema_from_dict
 from mpc.noise.kinds import NoiseKind
 from mpc.noise.sources import NoiseCosts
 from mpc.session.access import AccessStructure

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from aim_core.studies.clinic import write_clinic
-from aim_core.tables.schema import Schema, load_schema
+from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import load_schema
 from mpc.noise.kinds import NoiseKind
 from parties.agreement.approval import approve
 from parties.agreement.choices import Choices

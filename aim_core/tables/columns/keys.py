@@ -1,10 +1,10 @@
 """Checked reading of the keys that describe one column in a schema file."""
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Callable, Mapping
+from datetime import date, time
 
 from aim_core.errors import SchemaError
-from aim_core.tables.cells import parse_day
+from aim_core.tables.parsing import parse_day
 
 _ABSENT = object()
 
@@ -27,6 +27,10 @@ class ColumnKeys:
             raise self.refuse(f"`{key}` must be given as a text")
         return value
 
+    def optional_text(self, key: str) -> str | None:
+        """Take a text, or None if the key is absent."""
+        return self.text(key) if key in self._keys else None
+
     def flag(self, key: str) -> bool:
         """Take true or false; an absent key is false."""
         value = self._keys.pop(key, False)
@@ -48,6 +52,20 @@ class ColumnKeys:
         """Take a date as its day number, or None if the key is absent."""
         value = self._keys.pop(key, _ABSENT)
         return None if value is _ABSENT else self._day(key, value)
+
+    def read(self, key: str, parse: Callable[[str], int | None], example: str) -> int | None:
+        """Take a text that `parse` reads, or None if the key is absent."""
+        value = self._keys.pop(key, _ABSENT)
+        return None if value is _ABSENT else self._read(key, value, parse, example)
+
+    def read_all(
+        self, key: str, parse: Callable[[str], int | None], example: str
+    ) -> tuple[int, ...] | None:
+        """Take a list of texts that `parse` reads, or None if the key is absent."""
+        values = self._list(key)
+        if values is None:
+            return None
+        return tuple(self._read(key, value, parse, example) for value in values)
 
     def integers(self, key: str) -> tuple[int, ...] | None:
         """Take a list of whole numbers, or None if the key is absent."""
@@ -73,6 +91,16 @@ class ColumnKeys:
             raise self.refuse(f"`{key}` must list texts or numbers")
         return tuple(str(value).strip() for value in values)
 
+    def lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
+        """Take a table of lists of texts, or None if the key is absent."""
+        table = self._keys.pop(key, _ABSENT)
+        if table is _ABSENT:
+            return None
+        if not isinstance(table, Mapping) or not all(isinstance(name, str) for name in table):
+            raise self.refuse(f"`{key}` must be a table of lists, not {table!r}")
+        inner = ColumnKeys(self.column, table)
+        return {name.strip(): inner.labels(name) or () for name in table}
+
     def finish(self, kind: str) -> None:
         """Refuse keys that nobody took."""
         if self._keys:
@@ -97,6 +125,14 @@ class ColumnKeys:
         if not good or not abs(float(str(value))) < 1e300:
             raise self.refuse(f"`{key}` must be made of finite numbers, not {value!r}")
         return float(str(value))
+
+    def _read(
+        self, key: str, value: object, parse: Callable[[str], int | None], example: str
+    ) -> int:
+        number = parse(str(value)) if isinstance(value, str | date | time) else None
+        if number is None:
+            raise self.refuse(f"`{key}` must be made of {example}, not {value!r}")
+        return number
 
     def _day(self, key: str, value: object) -> int:
         if isinstance(value, date):
