@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aim_core.counts.workload import Workload, closure
 from aim_core.domain import Clique, Domain
-from aim_core.errors import AimError
+from aim_core.errors import AimError, SchemaError
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import schema_from_dict
 from parties.agreement.manifest import Manifest
@@ -34,6 +34,8 @@ def public_inputs(manifest: Manifest) -> PublicInputs:
     """Derive the public inputs; ConfigError if the manifest's schema and cliques do not fit."""
     try:
         schema = schema_from_dict(manifest.table_schema)
+        if schema.draft:
+            raise SchemaError("the schema is marked as a draft, which nobody has reviewed")
         domain = schema.domain
         cliques = tuple(domain.canonical(clique) for clique in manifest.cliques)
         workload = Workload(domain, cliques)

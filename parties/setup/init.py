@@ -46,7 +46,14 @@ def draft(answers: Answers) -> Manifest:
     Raises ConfigError and AimError for answers that cannot be used; the text says which.
     """
     terms = read_terms(answers, len(answers.parties), seed=secrets.randbits(32))
-    inputs = draft_inputs(load_schema(answers.schema), terms.workload, terms.max_cells)
+    schema = load_schema(answers.schema)
+    if schema.draft:
+        raise ConfigError(
+            f"{answers.schema} is marked as a draft: a manifest would publish what it took from "
+            "data. Replace what its comments mark by what is publicly known, then remove "
+            "`draft = true`"
+        )
+    inputs = draft_inputs(schema, terms.workload, terms.max_cells)
     least = len(answers.holders) if answers.min_holders is None else answers.min_holders
     members = Members(answers.parties, answers.holders, answers.estimator, least)
     midnight = dt.datetime.combine(answers.expires, dt.time(), dt.UTC)

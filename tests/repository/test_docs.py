@@ -3,9 +3,11 @@
 import ast
 import functools
 import re
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from aim_core.tables.schema_file import COLUMN_TYPES, schema_from_dict
 from parties.compare.rows import METHODS
 from tests.support.documents import PAGES, ROOT, commands, options_of
 
@@ -23,7 +25,8 @@ _DOTTED = re.compile(r"`([A-Za-z_]\w*\.[A-Za-z_]\w*)`")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 _RESULT_FILE = re.compile(r"\w+\.(cff|csv|html|json|toml|npy|npz|crt|key|lock)")
 _OTHERS = {
-    *("abs", "argmax", "log1p", "transfer", "sys.argv", "date.toordinal", "venv"),
+    *("abs", "argmax", "log1p", "transfer", "sys.argv", "date.toordinal", "strftime"),
+    "venv",
     *("mbi", "mbi.Estimator", "mbi.Model", "mbi.estimation"),
     *("statistical", "slow", "mechanism.epsilon"),
 }
@@ -85,6 +88,26 @@ def docstrings(path: Path) -> str:
     )
 
 
+@functools.cache
+def schema_words() -> frozenset[str]:
+    """Return the texts in the code of schemas: among them keys, types, units and spellings."""
+    folder = ROOT / "aim_core" / "tables"
+    nodes = (
+        node for path in folder.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
+    )
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return frozenset(text for text in texts if isinstance(text, str))
+
+
+def test_the_page_of_schemas_has_all_types_and_its_examples_load() -> None:
+    page = (ROOT / "docs" / "schema.md").read_text("utf-8")
+    assert set(COLUMN_TYPES) <= set(spans(ROOT / "docs" / "schema.md"))
+    whole, part = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    schema_from_dict(tomllib.loads(whole))
+    column = {"name": "x", "type": "categorical", **tomllib.loads(part)["columns"]}
+    schema_from_dict({"columns": [column]})
+
+
 def test_links_lead_somewhere() -> None:
     dead = [
         f"{page.relative_to(ROOT)}: {link}"
@@ -112,7 +135,7 @@ def test_files_exist() -> None:
 
 
 def test_names_exist() -> None:
-    known = definitions() | set(commands()) | set(METHODS) | _OTHERS
+    known = definitions() | set(commands()) | set(METHODS) | _OTHERS | schema_words()
     unknown = [
         f"{page.relative_to(ROOT)}: {span}"
         for page in PAGES

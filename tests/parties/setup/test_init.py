@@ -96,6 +96,17 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path, answers: Answers) 
     assert path.read_bytes() == before
 
 
+def test_a_draft_becomes_no_manifest(answers: Answers, tmp_path: Path) -> None:
+    schema = tmp_path / "draft.toml"
+    schema.write_text("draft = true\n" + answers.schema.read_text())
+    with pytest.raises(ConfigError, match="marked as a draft"):
+        draft(replace(answers, schema=schema))
+    data = draft(answers).model_dump(by_alias=True)
+    data["schema"]["draft"] = True
+    with pytest.raises(ConfigError, match="marked as a draft"):
+        review(Manifest.parse(data))
+
+
 def test_run_and_init_derive_the_same(answers: Answers, tmp_path: Path) -> None:
     drafted = draft(answers)
     prepared = prepare(RunOptions(out=tmp_path, rounds=2))
