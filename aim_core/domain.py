@@ -1,5 +1,6 @@
 """The public domain: which attributes there are and how many codes each one has."""
 
+import difflib
 import itertools
 import math
 from collections.abc import Iterable
@@ -50,8 +51,9 @@ class Domain:
             return self._position[attribute]
         except KeyError:
             known = ", ".join(self.attributes[:20]) + (", ..." if len(self) > 20 else "")
+            near = near_spelling(attribute, self.attributes)
             raise WorkloadError(
-                f"the domain has no attribute {attribute!r}; it has: {known}"
+                f"the domain has no attribute {attribute!r}{near}; it has: {known}"
             ) from None
 
     def size_of(self, attribute: str) -> int:
@@ -78,3 +80,10 @@ class Domain:
             if left == right:
                 raise WorkloadError(f"a clique names {left!r} twice; name each attribute once")
         return names
+
+
+def near_spelling(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest of the known names, or the empty text."""
+    by_lower = {other.lower(): other for other in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[found[0]]!r}?" if found else ""

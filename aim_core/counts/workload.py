@@ -1,16 +1,11 @@
 """The workload: which marginals the synthetic table must get right, and their candidates."""
 
 import itertools
-import json
-import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
+from aim_core.counts.workload_text import MAX_WEIGHT, read_terms
 from aim_core.domain import Clique, Domain
 from aim_core.errors import DomainTooLarge, WorkloadError
 
@@ -24,26 +19,44 @@ MAX_CANDIDATES = 1_000_000
 
 @dataclass(frozen=True)
 class Workload:
-    """The cliques W whose marginals count.
+    """The cliques W whose marginals count, and how much each of them does.
 
     `cliques` is canonical whatever order it is given in: each clique in column order, no
-    duplicates, sorted by length and then by column positions.
+    duplicates, sorted by length and then by column positions. Attributes that no clique names get
+    their one-way marginal: without one, the synthetic table would have them uniform.
 
-    Raises WorkloadError for an empty workload, an empty clique, or attributes that the domain does
-    not have.
+    `clique_weights` are whole numbers c_s from 1 to `MAX_WEIGHT`, one per clique; none given are
+    all 1. Of a clique that is given several times, the largest weight holds.
+
+    Raises WorkloadError for an empty workload, an empty clique, attributes that the domain does
+    not have, or weights that do not fit.
     """
 
     domain: Domain
     cliques: tuple[Clique, ...]
+    clique_weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        cliques = {self.domain.canonical(clique) for clique in self.cliques}
-        if not cliques or () in cliques:
+        given = self.clique_weights or (1,) * len(self.cliques)
+        if len(given) != len(self.cliques) or not all(1 <= each <= MAX_WEIGHT for each in given):
+            raise WorkloadError(
+                f"a workload of {len(self.cliques)} cliques needs as many weights, each from 1 to "
+                f"{MAX_WEIGHT}"
+            )
+        weight_of: dict[Clique, int] = {}
+        for names, weight in zip(self.cliques, given, strict=True):
+            clique = self.domain.canonical(names)
+            weight_of[clique] = max(weight, weight_of.get(clique, weight))
+        if not weight_of or () in weight_of:
             raise WorkloadError(
                 "the workload is empty or names an empty clique; "
                 "list at least one clique of at least one attribute"
             )
-        object.__setattr__(self, "cliques", ordered(self.domain, cliques))
+        named = set().union(*weight_of)
+        weight_of |= {(name,): 1 for name in self.domain.attributes if name not in named}
+        cliques = ordered(self.domain, weight_of)
+        object.__setattr__(self, "cliques", cliques)
+        object.__setattr__(self, "clique_weights", tuple(weight_of[each] for each in cliques))
 
 
 def ordered(domain: Domain, cliques: Iterable[Clique]) -> tuple[Clique, ...]:
@@ -59,10 +72,13 @@ def n_cells(domain: Domain, cliques: Iterable[Clique]) -> int:
 def parse_workload(text: str, domain: Domain, max_cells: int | None = None) -> Workload:
     """Read a workload as a user writes it.
 
-    `text` is `2way` or `3way` (all marginals of that many attributes; of all attributes where the
-    domain has fewer), `random:COUNT:SEED` (COUNT 3-way marginals drawn without replacement as in
-    the FLAIM paper's code), or the path of a file: TOML or JSON with `cliques = [["a", "b"], ...]`,
-    otherwise text with one clique a line, attributes separated by commas, `#` for comments.
+    `text` is terms joined by `+`. A term is `1way`, `2way` or `3way` (all marginals of that many
+    attributes; of all attributes where there are fewer), `2way:a,b,c` (those among the named
+    attributes), `random:COUNT:SEED` (COUNT 3-way marginals drawn without replacement as in the
+    FLAIM paper's code), `a,b,c` (the marginal of these attributes), or the path of a file; all but
+    a file take a weight, as in `a,b*5`. A file is TOML or JSON with `cliques = [["a", "b"], ...]`
+    and at most `weights = [5, ...]` and `include = ["2way"]` beside it, otherwise text with one
+    term a line and `#` for comments.
 
     With `max_cells`, larger cliques leave W, and so does what only they imply of the closure. An
     attribute that would lose all its cliques keeps its one-way marginal.
@@ -70,78 +86,23 @@ def parse_workload(text: str, domain: Domain, max_cells: int | None = None) -> W
     Raises WorkloadError for a text or file that cannot be understood and DomainTooLarge for a
     closure above MAX_CELLS cells or MAX_CANDIDATES cliques.
     """
-    if way := re.fullmatch(r"([23])way", text):
-        cliques = _all_of_size(domain, int(way[1]))
-    elif draw := re.fullmatch(r"random:([0-9]+):([0-9]+)", text):
-        cliques = _random_triples(domain, int(draw[1]), int(draw[2]))
-    else:
-        cliques = _read_cliques(text)
-    workload = Workload(domain, tuple(cliques))
+    found = read_terms(text, domain)
+    workload = Workload(domain, tuple(c for c, _ in found), tuple(weight for _, weight in found))
     if max_cells is not None:
         workload = _without_large(workload, max_cells)
     closure(workload)
     return workload
 
 
-def _all_of_size(domain: Domain, size: int) -> list[Clique]:
-    # With fewer attributes than asked for, the one marginal over all of them implies the rest.
-    return list(itertools.combinations(domain.attributes, min(size, len(domain))))
-
-
-def _random_triples(domain: Domain, count: int, seed: int) -> list[Clique]:
-    triples = _all_of_size(domain, 3)
-    if not 1 <= count <= len(triples):
-        raise WorkloadError(
-            f"cannot draw {count} marginals: the domain has {len(triples)} marginals of "
-            f"{len(triples[0])} attributes; ask for 1 to {len(triples)}"
-        )
-    # A public choice, so NumPy's generator is right here; it reproduces the paper's workloads.
-    drawn = np.random.default_rng(seed).choice(len(triples), count, replace=False)
-    return [triples[index] for index in drawn]
-
-
-def _read_cliques(text: str) -> list[Clique]:
-    path = Path(text)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise WorkloadError(
-            f"the workload {text!r} is neither 2way, 3way nor random:COUNT:SEED, "
-            f"and it cannot be read as a file ({error}); use one of these or name a text file"
-        ) from error
-    suffix = path.suffix.lower()
-    if suffix not in {".toml", ".json"}:
-        lines = (line.split("#")[0].strip() for line in content.splitlines())
-        return [tuple(name.strip() for name in line.split(",")) for line in lines if line]
-    try:
-        document = tomllib.loads(content) if suffix == ".toml" else json.loads(content)
-    except ValueError as error:
-        raise WorkloadError(f"the workload file {text} does not parse: {error}; fix it") from error
-    if not isinstance(document, dict) or set(document) != {"cliques"}:
-        raise WorkloadError(f"the workload file {text} must hold the one key 'cliques'")
-    return _clique_list(document["cliques"], text)
-
-
-def _clique_list(value: object, name: str) -> list[Clique]:
-    def is_clique(item: object) -> bool:
-        return isinstance(item, list) and all(isinstance(part, str) for part in item)
-
-    if not isinstance(value, list) or not all(is_clique(item) for item in value):
-        raise WorkloadError(
-            f"'cliques' in {name} must be a list of lists of attribute names, "
-            'such as [["age", "income"], ["age", "sex"]]'
-        )
-    return [tuple(item) for item in value]
-
-
 def _without_large(workload: Workload, max_cells: int) -> Workload:
     if max_cells < 1:
         raise WorkloadError(f"the largest marginal allowed is {max_cells} cells; allow at least 1")
     domain = workload.domain
-    kept = [clique for clique in workload.cliques if domain.n_cells(clique) <= max_cells]
-    attributes = {name for clique in workload.cliques for name in clique}
-    lost = attributes.difference(*kept)
-    return Workload(domain, (*kept, *((name,) for name in lost)))
+    weight_of = dict(zip(workload.cliques, workload.clique_weights, strict=True))
+    kept = {clique: w for clique, w in weight_of.items() if domain.n_cells(clique) <= max_cells}
+    lost = set(domain.attributes).difference(*kept)
+    kept |= {(name,): 1 for name in lost}
+    return Workload(domain, tuple(kept), tuple(kept.values()))
 
 
 def closure(workload: Workload) -> tuple[Clique, ...]:
@@ -185,6 +146,8 @@ def maximal_cliques(workload: Workload) -> tuple[Clique, ...]:
 
 
 def weights(workload: Workload, candidates: Sequence[Clique]) -> tuple[int, ...]:
-    """Weigh candidates by w_r = sum over s in W of |r & s| (McKenna et al. 2022, section 4)."""
-    n_uses = Counter(itertools.chain.from_iterable(workload.cliques))
+    """Weigh candidates by w_r = sum over s in W of c_s |r & s| (McKenna et al. 2022, section 4)."""
+    n_uses: Counter[str] = Counter()
+    for clique, weight in zip(workload.cliques, workload.clique_weights, strict=True):
+        n_uses.update(dict.fromkeys(clique, weight))
     return tuple(sum(n_uses[name] for name in clique) for clique in candidates)

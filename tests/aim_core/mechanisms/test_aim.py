@@ -167,12 +167,26 @@ def test_model_counts_are_valid_for_the_compute_parties(total: float) -> None:
             assert counts.sum() <= 1000
 
 
-def test_attributes_outside_the_workload_are_never_asked_for() -> None:
+def test_attributes_outside_the_workload_are_measured_one_way_and_nothing_else() -> None:
     workload = Workload(TOY, (("a", "b"),))
     oracle = RandomOracle(TOY)
-    drive(aim(setup(), workload, EXACT, UniformFitter()), oracle)
+    result = drive(aim(setup(), workload, EXACT, UniformFitter()), oracle)
+    assert ("c",) in oracle.measures[0].cliques
+    assert ("c",) in {measurement.clique for measurement in result.measurements}
     asked = [r.cliques if isinstance(r, Measure) else r.candidates for r in oracle.requests]
-    assert not any("c" in clique for cliques in asked for clique in cliques)
+    assert {clique for cliques in asked for clique in cliques if "c" in clique} == {("c",)}
+
+
+def test_weights_of_cliques_are_those_that_a_selection_is_asked_with() -> None:
+    oracle = RandomOracle(TOY)
+    workload = Workload(TOY, PAIRS.cliques, (1, 1, 7))
+    drive(aim(setup(rounds=1), workload, EXACT, UniformFitter()), oracle)
+    (select,) = (request for request in oracle.requests if isinstance(request, Select))
+    weight_of = dict(zip(select.candidates, select.weights, strict=True))
+    assert PAIRS.cliques[2] == ("b", "c")
+    assert weight_of[("b", "c")] == 7 * 2 + 1 + 1
+    assert weight_of[("a", "b")] == 2 + 7 + 1
+    assert weight_of[("a",)] == 2
 
 
 @pytest.mark.parametrize("domain", [Domain(("x",), (4,)), Domain(("x", "y"), (4, 1))])
