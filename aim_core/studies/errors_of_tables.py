@@ -2,15 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aim_core.arrays import CodeTable, Counts, FloatArray
 from aim_core.counts.marginals import count_marginals, project, smallest_superset
-from aim_core.counts.workload import Workload
-from aim_core.domain import Clique
+from aim_core.counts.workload import Workload, ordered
+from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError
 from aim_core.models.measurement import Model
 
@@ -25,10 +25,11 @@ MAX_OUTSIDE_CELLS = 1_000_000
 class WorkloadErrors:
     """Per workload clique the L1 distance between normalised marginals, from 0 to 2.
 
-    The total variation distance is half of it.
+    The total variation distance is half of it. `weights` are the cliques' in the workload.
     """
 
     l1: dict[Clique, float]
+    weights: dict[Clique, int]
 
     @property
     def tv(self) -> dict[Clique, float]:
@@ -37,8 +38,14 @@ class WorkloadErrors:
 
     @property
     def mean_l1(self) -> float:
-        """Mean over the workload: the paper's average workload error."""
-        return sum(self.l1.values()) / len(self.l1)
+        """Mean over the workload, each clique with its weight.
+
+        It is the paper's average workload error, but for its divisor: McKenna et al. divide the
+        weighted sum by the number of cliques, this by the sum of their weights, so that it stays
+        between 0 and 2. Where all weights are 1 the two are the same.
+        """
+        weighted = sum(self.weights[clique] * value for clique, value in self.l1.items())
+        return weighted / sum(self.weights.values())
 
     @property
     def mean_tv(self) -> float:
@@ -59,21 +66,31 @@ def workload_errors(
     Raises TableError if either table is empty or has codes outside the domain, and WorkloadError
     for a workload clique that `real` does not cover.
     """
-    domain = workload.domain
+    l1 = marginal_errors(real, synthetic_codes, workload.domain, workload.cliques)
+    return WorkloadErrors(l1, dict(zip(workload.cliques, workload.clique_weights, strict=True)))
+
+
+def marginal_errors(
+    real: Mapping[Clique, Counts],
+    synthetic_codes: CodeTable,
+    domain: Domain,
+    cliques: Sequence[Clique],
+) -> dict[Clique, float]:
+    """Return per clique the L1 distance of normalised marginals; see `workload_errors`."""
     l1: dict[Clique, float] = {}
-    for clique in workload.cliques:
+    for clique in cliques:
         source = clique if clique in real else smallest_superset(clique, real, domain)
         counts = project(real[source], domain, source, clique)
         synthetic = count_marginals([synthetic_codes], domain, [clique])[clique]
         l1[clique] = float(np.abs(_normalised(counts) - _normalised(synthetic)).sum())
-    return WorkloadErrors(l1)
+    return l1
 
 
-def triples_outside(workload: Workload, seed: int = 0) -> Workload | None:
+def triples_outside(workload: Workload, seed: int = 0) -> tuple[Clique, ...]:
     """Choose 3-way marginals that no clique of the workload contains, to see what it generalises.
 
     All of them, or 64 drawn from the public seed where there are more. Marginals of more than a
-    million cells are left out. None if nothing is left.
+    million cells are left out.
     """
     domain = workload.domain
     inside = {part for clique in workload.cliques for part in itertools.combinations(clique, 3)}
@@ -85,7 +102,7 @@ def triples_outside(workload: Workload, seed: int = 0) -> Workload | None:
     if len(triples) > N_OUTSIDE:
         drawn = np.random.default_rng(seed).choice(len(triples), N_OUTSIDE, replace=False)
         triples = [triples[index] for index in drawn]
-    return Workload(domain, tuple(triples)) if triples else None
+    return ordered(domain, triples)
 
 
 def negative_log_likelihood(model: Model, codes: CodeTable) -> float:

@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from aim_core.counts.workload import closure, parse_workload
+from aim_core.counts.workload_text import label
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.noise_facts import Noise
 from aim_core.tables.schema import Schema
@@ -71,9 +71,10 @@ def build_manifest(derived: Derived, members: Members, expires: dt.datetime) -> 
             "protocol": PROTOCOL,
             "expires": time_text(expires),
             "schema": inputs.schema.to_dict(),
-            # the cliques below are what counts; a file's folder is of no interest to others
-            "workload": Path(terms.workload).name,
+            # for people; the cliques and weights below are what counts
+            "workload": label(terms.workload),
             "cliques": [list(clique) for clique in inputs.workload.cliques],
+            "weights": list(inputs.workload.clique_weights),
             "max_cells": terms.max_cells,
             "mechanism": _mechanism(terms, settings),
             "n_max": settings.n_max,

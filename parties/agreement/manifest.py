@@ -13,11 +13,14 @@ from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
+from aim_core.counts.workload_text import MAX_WEIGHT
 from aim_core.errors import SchemaError
 from aim_core.privacy.participation import check_rate
 from aim_core.privacy.zcdp import check_alpha, check_budget, parse_rational
@@ -136,7 +139,10 @@ class PartyEntry(Member):
 
 
 class Manifest(Frozen):
-    """What all parties of one job agree on. Build it with `Manifest.parse` or `load_manifest`."""
+    """What all parties of one job agree on. Build it with `Manifest.parse` or `load_manifest`.
+
+    `weights` are those of the cliques, one each; None where all are 1, and then no file has them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
@@ -145,6 +151,7 @@ class Manifest(Frozen):
     table_schema: Annotated[dict[str, Any], Field(alias="schema")]
     workload: str
     cliques: list[list[str]]
+    weights: list[Annotated[int, Field(ge=1, le=MAX_WEIGHT)]] | None = None
     max_cells: Annotated[int, Field(ge=1)] | None = None
     mechanism: Mechanism
     n_max: Annotated[int, Field(ge=1, lt=2**31)]
@@ -170,6 +177,20 @@ class Manifest(Frozen):
             raise ValueError("two members share a name or a certificate; each needs its own")
         return self
 
+    @model_validator(mode="after")
+    def _check_weights(self) -> "Manifest":
+        if self.weights is not None and len(self.weights) != len(self.cliques):
+            raise ValueError(f"{len(self.weights)} weights of {len(self.cliques)} cliques")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_equal_weights(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out weights that are all 1: the hash is that of before there were any."""
+        raw: dict[str, Any] = dump(self)
+        if self.weights is None:
+            raw.pop("weights", None)  # gone already where nothing without a value is wanted
+        return raw
+
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> "Manifest":
         """Check a manifest's keys and values; ConfigError names each field that is wrong."""
@@ -177,7 +198,9 @@ class Manifest(Frozen):
             manifest = cls.model_validate(raw)
         except ValidationError as error:
             raise ConfigError(describe("the manifest", error)) from error
-        normal = manifest.model_copy(update={"table_schema": _normal_schema(manifest)})
+        weights = manifest.weights if set(manifest.weights or ()) - {1} else None
+        schema = _normal_schema(manifest)
+        normal = manifest.model_copy(update={"table_schema": schema, "weights": weights})
         normal.canonical_bytes()  # what cannot be hashed cannot be agreed on
         return normal
 

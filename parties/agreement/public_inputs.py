@@ -38,7 +38,7 @@ def public_inputs(manifest: Manifest) -> PublicInputs:
             raise SchemaError("the schema is marked as a draft, which nobody has reviewed")
         domain = schema.domain
         cliques = tuple(domain.canonical(clique) for clique in manifest.cliques)
-        workload = Workload(domain, cliques)
+        workload = Workload(domain, cliques, tuple(manifest.weights or ()))
         return PublicInputs(schema, workload, closure(workload))
     except AimError as error:
         raise ConfigError(f"the manifest's schema and workload do not fit: {error}") from error

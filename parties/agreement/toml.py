@@ -89,8 +89,14 @@ def _revealed(manifest: Manifest, inputs: PublicInputs) -> list[str]:
         f"in {rounds} rounds: which of {n_candidates} marginals was chosen, its counts with noise",
         "to all who get the synthetic table: what follows from these",
         "to nobody: a row, an exact count, a share",
-        f"the workload {manifest.workload} has {cells}",
+        f"the workload {manifest.workload} has {cells}; {_weighed(manifest)}",
     ]
+
+
+def _weighed(manifest: Manifest) -> str:
+    if manifest.weights is None:
+        return "all count the same"
+    return f"they count with weights from {min(manifest.weights)} to {max(manifest.weights)}"
 
 
 def _known(member: Member) -> str:

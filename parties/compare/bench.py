@@ -31,6 +31,7 @@ from aim_core.models.measurement import Model
 from aim_core.privacy.noise_facts import Noise
 from aim_core.studies.classifier import auc, default_target
 from aim_core.studies.errors_of_tables import (
+    marginal_errors,
     negative_log_likelihood,
     triples_outside,
     workload_errors,
@@ -113,8 +114,7 @@ class Bench:
         self.outside = triples_outside(self.inputs.workload)
         wanted = maximal_cliques(self.inputs.workload)
         self.real = count_marginals([self.train], self.schema.domain, wanted)
-        others = () if self.outside is None else self.outside.cliques
-        self.real_outside = count_marginals([self.train], self.schema.domain, others)
+        self.real_outside = count_marginals([self.train], self.schema.domain, self.outside)
         self.target = settings.target or default_target(self.schema.domain)
         if self.target is not None or settings.split == "cluster":
             import_optional("sklearn", "compare")  # to say that it is missing before the first run
@@ -170,9 +170,7 @@ class Bench:
         domain, codes = self.schema.domain, finished.codes
         variant = variant_of(task.method)
         errors = workload_errors(self.real, codes, self.inputs.workload)
-        outside = None
-        if self.outside is not None:
-            outside = workload_errors(self.real_outside, codes, self.outside).mean_l1
+        outside = marginal_errors(self.real_outside, codes, domain, self.outside)
         score = None
         if self.target is not None:
             score = auc(codes, self.held_out, domain, self.target).value
@@ -183,7 +181,7 @@ class Bench:
             seed=task.seed,
             is_private=variant is None or variant.is_private,
             error_l1=errors.mean_l1,
-            error_other_l1=outside,
+            error_other_l1=sum(outside.values()) / len(outside) if outside else None,
             nll=negative_log_likelihood(finished.model, self.held_out),
             auc=score,
             bytes_up=float(sent.bytes_up),

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from aim_core.counts.scores import multipliers
-from aim_core.counts.workload import Workload, closure, weights
+from aim_core.counts.workload import closure, weights
 from aim_core.tables.schema_file import schema_from_dict
 from mpc.session.channel import Step, StepStatistics
 from mpc.session.in_memory import start_sessions
@@ -178,7 +178,7 @@ def _resized(inputs: PublicInputs, factor: float) -> PublicInputs:
         for name, size in zip(domain.attributes, domain.sizes, strict=True)
     }
     schema = schema_from_dict(sizes)
-    workload = Workload(schema.domain, inputs.workload.cliques)
+    workload = replace(inputs.workload, domain=schema.domain)
     return PublicInputs(schema, workload, closure(workload))
 
 

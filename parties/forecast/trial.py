@@ -73,8 +73,11 @@ def _arguments(
     table = small.schema.decode(codes, generator)
     table.to_csv(folder / "table.csv", index=False)
     save_schema(small.schema, folder / "schema.json")
-    cliques = {"cliques": [list(clique) for clique in small.workload.cliques]}
-    (folder / "workload.json").write_text(json.dumps(cliques), "utf-8")
+    workload = {
+        "cliques": [list(clique) for clique in small.workload.cliques],
+        "weights": list(small.workload.clique_weights),
+    }
+    (folder / "workload.json").write_text(json.dumps(workload), "utf-8")
     return {
         "--schema": str(folder / "schema.json"),
         "--workload": str(folder / "workload.json"),

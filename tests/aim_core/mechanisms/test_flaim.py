@@ -123,6 +123,15 @@ def test_noise_has_the_check_values_of_the_specification(
         assert float(found.selection_epsilon) == pytest.approx(step, abs=5e-5)
 
 
+def test_holders_are_asked_with_the_cliques_weights() -> None:
+    world = World()
+    world.run(setup(Variant.NAIVE, rounds=1), Workload(TOY, PAIRS.cliques, (1, 1, 7)))
+    (asked,) = world.of(Choose)
+    weight_of = dict(zip(asked.candidates, asked.weights, strict=True))
+    assert weight_of[("a", "b")] == 2 + 7 + 1
+    assert weight_of[("b", "c")] == 7 * 2 + 1 + 1
+
+
 @pytest.mark.parametrize(
     ("variant", "n_measured", "alpha"),
     [

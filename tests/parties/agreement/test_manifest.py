@@ -9,6 +9,7 @@ from parties.agreement.derived import manifest_budget
 from parties.agreement.manifest import Manifest, load_manifest, save_manifest
 from parties.agreement.public_inputs import public_inputs
 from parties.agreement.roles import roles
+from parties.agreement.toml import summary
 from parties.agreement.values import parse_fraction
 from parties.errors import ConfigError
 from parties.setup.config import load_party_config
@@ -127,6 +128,33 @@ def test_public_inputs_are_in_closure_order(world: World) -> None:
     broken = Manifest.parse({**world.raw(), "cliques": [["a", "z"]]})
     with pytest.raises(ConfigError, match="'z'"):
         public_inputs(broken)
+
+
+def test_weights_stand_in_a_manifest_only_where_they_differ(world: World, tmp_path: Path) -> None:
+    raw = world.raw()
+    plain = Manifest.parse(raw)
+    ones = [1] * len(raw["cliques"])
+    assert Manifest.parse({**raw, "weights": ones}).digest == plain.digest
+    assert "weights" not in json.loads(plain.canonical_bytes())
+    weighted = Manifest.parse({**raw, "weights": [2, *ones[1:]]})
+    assert weighted.digest != plain.digest
+    save_manifest(weighted, tmp_path / "m.json")
+    assert load_manifest(tmp_path / "m.json").digest == weighted.digest
+    inputs = public_inputs(weighted)
+    assert inputs.workload.clique_weights == (2, *ones[1:])
+    assert public_inputs(plain).workload.clique_weights == tuple(ones)
+    assert "weights from 1 to 2" in summary(weighted, inputs)
+
+
+@pytest.mark.parametrize("weights", [[1], [0, 1, 1], [1001, 1, 1], [1.0, 1, 1], "111", []])
+def test_weights_that_no_workload_has_are_refused(world: World, weights: object) -> None:
+    with pytest.raises(ConfigError, match="weights"):
+        Manifest.parse({**world.raw(), "weights": weights})
+
+
+def test_a_column_that_no_clique_names_is_measured_one_way(world: World) -> None:
+    inputs = public_inputs(Manifest.parse({**world.raw(), "cliques": [["a", "b"]]}))
+    assert inputs.candidates == (("a",), ("b",), ("c",), ("a", "b"))
 
 
 def test_fractions_are_exact_and_short() -> None:
