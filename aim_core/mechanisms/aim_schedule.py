@@ -25,6 +25,15 @@ class RoundNoise:
         return RoundNoise(max(self.sigma2 / 4, noise.sigma2_min), 2 * self.selection_epsilon)
 
 
+def first_sigma2(settings: AimSettings, n_attributes: int, noise: Noise) -> Fraction:
+    """Return the noise variance of the one-way marginals, the largest that a run asks for.
+
+    Every attribute has its one-way marginal. MechanismError for a budget too small for the noise.
+    """
+    budget = PrivacyFilter(settings.rho)
+    return AimSchedule(settings, noise, budget, n_attributes, n_attributes).now.sigma2
+
+
 class AimSchedule:
     """Decides each round's noise from the budget that is left.
 

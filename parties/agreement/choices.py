@@ -39,6 +39,10 @@ def read_rounds(text: str) -> int | None:
     return int(text)
 
 
+WORKLOAD_HELP = (
+    "1way, 2way, 3way, random:COUNT:SEED, columns such as age,income, or a file; joined by +, "
+    "weighed as in age,income*5."
+)
 ROUNDS = typer.Option(parser=read_rounds, metavar="<str>", help="adaptive, or a number of rounds.")
 ADAPTIVE = MappingProxyType({"written": "adaptive"})
 """Metadata of a field for ROUNDS: how its default, None, is written on the command line."""

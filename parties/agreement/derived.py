@@ -2,6 +2,7 @@
 
 from aim_core.counts.workload import maximal_cliques, n_cells
 from aim_core.mechanisms.aim_terms import AimSettings
+from aim_core.mechanisms.aim_warnings import foreseen_warnings
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
 from mpc.session.access import AccessStructure
@@ -54,6 +55,15 @@ def upload_format(manifest: Manifest, inputs: PublicInputs) -> UploadFormat:
     """Return the form of every holder's upload: the cells of the maximal marginals."""
     cells = n_cells(inputs.domain, maximal_cliques(inputs.workload))
     return UploadFormat(access_structure(manifest), ring_parameters(manifest).ring_bits, cells)
+
+
+def manifest_warnings(manifest: Manifest, inputs: PublicInputs) -> list[str]:
+    """Return what the manifest alone tells of a job that will be of little use.
+
+    MechanismError for a budget too small for the noise.
+    """
+    settings = aim_settings(manifest, len(manifest.holders))
+    return foreseen_warnings(settings, inputs.domain, manifest_noise(manifest))
 
 
 def aim_settings(manifest: Manifest, n_holders: int) -> AimSettings:

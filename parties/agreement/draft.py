@@ -7,10 +7,11 @@ from fractions import Fraction
 
 from aim_core.counts.workload import closure, parse_workload
 from aim_core.counts.workload_text import label
+from aim_core.mechanisms.aim_schedule import first_sigma2
 from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.noise_facts import Noise
 from aim_core.tables.schema import Schema
-from parties.agreement.budget import Budget, first_sigma2, noise_terms, run_budget
+from parties.agreement.budget import Budget, noise_terms, run_budget
 from parties.agreement.manifest import PROTOCOL, Manifest, Mechanism, Member, PartyEntry, time_text
 from parties.agreement.public_inputs import PublicInputs
 from parties.agreement.terms import Terms
@@ -61,11 +62,9 @@ def derive(terms: Terms, inputs: PublicInputs, n_max: int) -> Derived:
 
 def build_manifest(derived: Derived, members: Members, expires: dt.datetime) -> Manifest:
     """Return the manifest of a job that nothing is started for from `expires` on."""
-    from aim_core.models.fitters import make_fitter  # loaded when first needed
-
     terms, inputs = derived.terms, derived.inputs
     settings = derived.settings(max(1, len(members.holders)))  # of none the manifest says so
-    largest = first_sigma2(settings, inputs.workload, derived.noise, make_fitter("numpy"))
+    largest = first_sigma2(settings, len(inputs.domain), derived.noise)
     return Manifest.parse(
         {
             "protocol": PROTOCOL,

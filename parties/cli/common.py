@@ -62,6 +62,15 @@ def _where(error: Exception) -> str:
     return f" ({', '.join(places)})" if places else ""
 
 
+def warn_of_noise(manifest: "Manifest") -> None:
+    """Say in which columns a manifest's job will measure little but noise."""
+    from parties.agreement.derived import manifest_warnings  # only some commands need it
+    from parties.agreement.public_inputs import public_inputs
+
+    for text in manifest_warnings(manifest, public_inputs(manifest)):
+        typer.echo(f"warning: {text}", err=True)
+
+
 def warn_of_expiry(manifest: "Manifest") -> None:
     """Say which certificates of a manifest are not good now, or end soon."""
     from parties.agreement.approval import expiry_warnings  # only some commands need it

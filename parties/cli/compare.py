@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parties.agreement.choices import WORKLOAD_HELP
 from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
 
@@ -49,9 +50,7 @@ class CompareOptions:
     epsilon: Annotated[str, typer.Option(help="Privacy budgets, separated by commas.")] = "1,3,5"
     delta: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1e-5.")] = "1e-5"
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions, with seeds 0, 1, ...")] = 5
-    workload: Annotated[
-        str, typer.Option(help="2way, 3way, random:COUNT:SEED, or a file of cliques.")
-    ] = "random:64:123"
+    workload: Annotated[str, typer.Option(help=WORKLOAD_HELP)] = "random:64:123"
     max_cells: Annotated[
         int | None, typer.Option(min=1, help="Leave out marginals with more cells.")
     ] = None

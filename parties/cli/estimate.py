@@ -79,4 +79,5 @@ def _forecast_text(found: "Forecast") -> str:
     lines.append(f"memory (estimate): {found.memory_mb_per_party:,} MB per party")
     lines.append("assumed:")
     lines.extend(f"- {text}" for text in found.assumptions)
+    lines.extend(f"warning: {text}" for text in found.warnings)
     return "\n".join(lines)

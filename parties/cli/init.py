@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS
+from parties.agreement.choices import ADAPTIVE, ROUNDS, WORKLOAD_HELP
 from parties.agreement.values import EngineKind
-from parties.cli.common import Json, guarded, warn_of_expiry
+from parties.cli.common import Json, guarded, warn_of_expiry, warn_of_noise
 from parties.cli.options import takes_options
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class InitOptions:
     ] = None
     holder: Annotated[list[str] | None, typer.Option(help="NAME=CERTIFICATE")] = None
     estimator: Annotated[str | None, typer.Option(help="NAME=CERTIFICATE")] = None
-    workload: Annotated[
-        str | None, typer.Option(help="2way (default), 3way, random:COUNT:SEED, or a file.")
-    ] = None
+    workload: Annotated[str | None, typer.Option(help=f"Default 2way. {WORKLOAD_HELP}")] = None
     epsilon: Annotated[str | None, typer.Option(help="Exact; default 1.")] = None
     delta: Annotated[str | None, typer.Option(help="Exact; default 1e-9.")] = None
     threshold: Annotated[
@@ -113,6 +111,7 @@ def _write_draft(manifest: "Manifest", folder: Path, as_json: bool) -> None:
 
     path = write_draft(manifest, folder)
     warn_of_expiry(manifest)
+    warn_of_noise(manifest)
     if as_json:
         typer.echo(json.dumps({"manifest": str(path), "digest": manifest.digest}))
         return

@@ -28,11 +28,13 @@ def _print_summary(facts: "RunFacts", out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(facts.model_dump_json())
         return
+    guarantee = f"({facts.exact.epsilon}, {facts.exact.delta})-differentially private"
+    if not facts.is_private:
+        guarantee = f"NO PRIVACY (a dry run, noise from the public seed {facts.dry_run_noise})"
     typer.echo(
         f"{facts.rows:,} synthetic rows in {out / 'synthetic.csv'}\n"
         f"report: {out / 'report.html'}\n"
-        f"({facts.exact.epsilon}, {facts.exact.delta})-differentially private, "
-        f"rho spent {facts.rho_spent:.6g} of {facts.rho_budget:.6g} "
+        f"{guarantee}, rho spent {facts.rho_spent:.6g} of {facts.rho_budget:.6g} "
         f"in {facts.rounds} rounds, {facts.seconds.total:.1f} s\n"
         f"mean workload error (total variation, not private): {facts.workload_error_tv:.4f}"
     )

@@ -13,6 +13,7 @@ from aim_core.counts.workload import Workload
 from aim_core.errors import MechanismError
 from aim_core.mechanisms.aim import aim, drive
 from aim_core.mechanisms.aim_terms import AimResult, AimSettings
+from aim_core.mechanisms.aim_warnings import final_warnings, foreseen_warnings
 from aim_core.mechanisms.requests import Answer, Lost, Measure, Oracle, Request, Select
 from aim_core.models.measurement import Model
 from aim_core.privacy.noise_facts import Noise
@@ -22,6 +23,7 @@ from parties.wire.events import (
     Emit,
     Event,
     MarginalsMeasured,
+    Notice,
     RequestLost,
     SamplingBegun,
 )
@@ -58,7 +60,8 @@ def run_mechanism(
     """Drive AIM to its end, sample the synthetic table, and gather what can be told about it.
 
     `n_rows` None samples as many rows as the model estimates. Everything in `facts` is a public
-    function of what the oracle released.
+    function of what the oracle released. Warnings are emitted as soon as they are certain, before
+    anything is spent, and once more with the estimated number of records.
     """
     from aim_core.models.fitters import make_fitter  # loads jax only when asked to
 
@@ -68,12 +71,21 @@ def run_mechanism(
     def observe(request: Request, answer: Answer) -> None:
         emit(_event(request, answer, settings.rho))
 
+    emit_warnings(foreseen_warnings(settings, workload.domain, noise), emit)
     result = drive(aim(settings, workload, noise, fitter), TimedOracle(oracle, watch), observe)
+    warnings = final_warnings(result, settings, workload.domain)
+    emit_warnings(warnings, emit)
     emit(SamplingBegun())
     rows = n_rows if n_rows is not None else max(1, round(result.model.total))
     with watch.running("sample"):
         codes = result.model.sample(rows, np.random.default_rng(sample_seed))
-    return Outcome(codes, result.model, _facts(result, noise, watch.seconds))
+    return Outcome(codes, result.model, _facts(result, noise, watch.seconds, warnings))
+
+
+def emit_warnings(texts: Sequence[str], emit: Emit) -> None:
+    """Tell whoever watches what public facts show of a result that is of little use."""
+    for text in texts:
+        emit(Notice(event="warning", text=text))
 
 
 def _event(request: Request, answer: Answer, rho_budget: Fraction) -> Event:
@@ -100,7 +112,9 @@ def _event(request: Request, answer: Answer, rho_budget: Fraction) -> Event:
     )
 
 
-def _facts(result: AimResult, noise: Noise, seconds: dict[str, float]) -> MechanismFacts:
+def _facts(
+    result: AimResult, noise: Noise, seconds: dict[str, float], warnings: list[str]
+) -> MechanismFacts:
     rounds = [
         RoundFacts(
             round=record.round,
@@ -121,4 +135,5 @@ def _facts(result: AimResult, noise: Noise, seconds: dict[str, float]) -> Mechan
         model_total=result.model.total,
         rounds=rounds,
         seconds=seconds,
+        warnings=warnings,
     )

@@ -13,7 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mpc.shares.replicated import ring
-from parties.agreement.derived import access_structure, manifest_budget, ring_parameters
+from parties.agreement.derived import (
+    access_structure,
+    manifest_budget,
+    manifest_warnings,
+    ring_parameters,
+)
 from parties.agreement.manifest import Manifest
 from parties.agreement.public_inputs import PublicInputs, public_inputs
 from parties.agreement.values import EngineKind, parse_fraction
@@ -30,7 +35,10 @@ _BYTES_PER_CELL = 2
 
 @dataclass(frozen=True)
 class Forecast:
-    """All figures of a job; `assumptions` say what the estimates rest on."""
+    """All figures of a job; `assumptions` say what the estimates rest on.
+
+    `warnings` say what makes its result of little use, and are certain.
+    """
 
     manifest: str
     rounds: int
@@ -46,6 +54,7 @@ class Forecast:
     memory_mb_per_party: int
     steps: tuple[StepFigure, ...]
     assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def bytes_sent_per_party(self) -> int:
@@ -95,6 +104,7 @@ def forecast(manifest: Manifest, link: Link | None = None, holders: int | None =
         memory_mb_per_party=_memory_mb(manifest, inputs),
         steps=tuple(steps.all()),
         assumptions=_assumptions(manifest, link, policy),
+        warnings=tuple(manifest_warnings(manifest, inputs)),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from aim_core.models.fitters import FitterKind
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS, Choices
+from parties.agreement.choices import ADAPTIVE, ROUNDS, WORKLOAD_HELP, Choices
 from parties.agreement.values import EngineKind
 
 
@@ -22,7 +22,10 @@ class OracleKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Choices):
-    """What the user asked for. `table` None is the demo table; `seed` None draws one."""
+    """What the user asked for.
+
+    `table` None is the demo table. `seed` None draws one, or takes that of `dry_run_noise`.
+    """
 
     out: Annotated[Path, typer.Option(help="New folder for the results.")]
     table: Annotated[
@@ -31,9 +34,7 @@ class RunOptions(Choices):
     schema: Annotated[Path | None, typer.Option(help="Public schema, TOML or JSON.")] = None
     epsilon: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1 or 0.5.")] = "1"
     delta: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1e-9.")] = "1e-9"
-    workload: Annotated[
-        str, typer.Option(help="2way, 3way, random:COUNT:SEED, or a file of cliques.")
-    ] = "2way"
+    workload: Annotated[str, typer.Option(help=WORKLOAD_HELP)] = "2way"
     max_cells: Annotated[
         int | None, typer.Option(min=1, help="Leave out marginals with more cells.")
     ] = None
@@ -68,4 +69,12 @@ class RunOptions(Choices):
     ] = None
     seed: Annotated[
         int | None, typer.Option(min=0, help="Public seed; privacy noise never uses it.")
+    ] = None
+    dry_run_noise: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="SEED",
+            help="NO PRIVACY: noise from a public seed, to repeat a run; plaintext oracle only.",
+        ),
     ] = None

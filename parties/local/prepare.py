@@ -17,14 +17,15 @@ from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import load_schema
 from mpc.noise.kinds import NoiseKind
+from mpc.noise.sources import SystemSampler
 from parties.agreement.budget import Budget
 from parties.agreement.draft import Derived, derive, draft_inputs
 from parties.agreement.public_inputs import PublicInputs
 from parties.agreement.terms import Terms, read_terms
 from parties.agreement.values import refused_as_config_error
 from parties.errors import ConfigError
-from parties.local.options import RunOptions
-from parties.local.plaintext_noise import PlaintextNoise
+from parties.local.options import OracleKind, RunOptions
+from parties.local.plaintext_noise import DryRunSampler, PlaintextNoise
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def check_options(options: RunOptions) -> None:
             f"{options.out} exists; nothing is overwritten, name a new folder with --out"
         )
     _terms(options)
+    if options.dry_run_noise is not None and options.oracle is not OracleKind.PLAINTEXT:
+        raise ConfigError(
+            "--dry-run-noise takes noise from a public seed, so it gives no privacy and is refused "
+            "wherever there is some to lose; add --oracle plaintext for a dry run, or leave it out"
+        )
     if options.holders < 1:
         raise ConfigError(f"{options.holders} holders; name at least 1")
     with refused_as_config_error():
@@ -106,15 +112,31 @@ def prepare(options: RunOptions) -> Prepared:
 
 
 def plaintext_noise(options: RunOptions) -> PlaintextNoise:
-    """Return the plaintext oracle's noise."""
+    """Return the plaintext oracle's noise: private, or that of a dry run."""
+    seed = options.dry_run_noise
+    sampler = SystemSampler() if seed is None else DryRunSampler(seed)
     if options.noise is NoiseKind.JOINT:
-        return PlaintextNoise(1, 1, 1)
+        return PlaintextNoise(1, 1, 1, sampler)
     honest = options.parties - options.threshold
-    return PlaintextNoise(options.parties, honest, options.threshold + 1)
+    return PlaintextNoise(options.parties, honest, options.threshold + 1, sampler)
+
+
+def privacy_warnings(options: RunOptions) -> list[str]:
+    """Return what has to be said of a run that is not private."""
+    if options.dry_run_noise is None:
+        return []
+    text = (
+        f"NO PRIVACY: the noise of this dry run comes from the public seed {options.dry_run_noise},"
+        " so anybody can take it away again. Share nothing of this run, neither the synthetic "
+        "table nor the model, if the table is not public; run again without --dry-run-noise for "
+        "results with a guarantee."
+    )
+    return [text]
 
 
 def _terms(options: RunOptions) -> Terms:
-    seed = secrets.randbits(32) if options.seed is None else options.seed
+    given = [seed for seed in (options.seed, options.dry_run_noise) if seed is not None]
+    seed = given[0] if given else secrets.randbits(32)
     return read_terms(options, options.parties, seed, options.participation)
 
 

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from parties.pace import seconds_left
+from parties.pace import RoundPace, duration, seconds_left
 from parties.wire.events import (
     BudgetSpent,
     CliqueSelected,
@@ -57,7 +57,7 @@ class RunProgress(_Shown):
 
     def __init__(self) -> None:
         super().__init__(_make_bar, 1.0, eta="")
-        self._first_round: tuple[float, float] | None = None
+        self._pace = RoundPace()
         self.events: list[Event] = []
 
     @property
@@ -70,8 +70,11 @@ class RunProgress(_Shown):
         """Take one event."""
         self.events.append(event)
         text = _describe(event)
+        if isinstance(event, Notice) and event.event == "warning" and self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)  # stays above the bar
+            return
         used = event.part if isinstance(event, BudgetSpent) else None
-        eta = self._eta(used)
+        eta = self._eta(event)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, eta=eta, completed=used)
         else:
@@ -79,16 +82,15 @@ class RunProgress(_Shown):
             elapsed = time.monotonic() - self._started
             print(f"[{elapsed:7.1f} s] {text}{budget}", file=sys.stderr, flush=True)  # noqa: T201 - the plain progress lines
 
-    def _eta(self, used: float | None) -> str:
-        """Estimate the time left from the rate at which the budget goes."""
-        if used is None:
+    def _eta(self, event: Event) -> str:
+        """Estimate the time left from the rate at which whole rounds spend the budget."""
+        if not isinstance(event, BudgetSpent):
             return ""
         now = time.monotonic()
-        if self._first_round is None:
-            self._first_round = (now, used)
-        since, start = self._first_round
-        left = seconds_left(now - since, used - start, 1 - used)
-        return "ETA ..." if left is None else f"ETA {left:.0f} s"
+        if isinstance(event, MarginalsMeasured):
+            self._pace.ended(now, event.part)
+        left = self._pace.left(now, event.part)
+        return "ETA ..." if left is None else f"ETA {duration(left)}"
 
 
 class SweepProgress(_Shown):
@@ -106,8 +108,9 @@ class SweepProgress(_Shown):
             return
         elapsed = time.monotonic() - self._started
         left = seconds_left(elapsed, self._n_done, self._n_runs - self._n_done) or 0.0
+        done = f"{self._n_done} of {self._n_runs} runs"
         print(  # noqa: T201 - the plain progress lines
-            f"[{elapsed:7.1f} s] {self._n_done} of {self._n_runs} runs, ETA {left:.0f} s: {text}",
+            f"[{elapsed:7.1f} s] {done}, ETA {duration(left)}: {text}",
             file=sys.stderr,
             flush=True,
         )
@@ -157,6 +160,8 @@ def _describe(event: Event) -> str:
             text = "sampling the synthetic table"
         case UploadsSent():
             text = f"{len(event.upload_bytes)} holders have uploaded"
+        case Notice(event="warning"):
+            text = f"warning: {event.text}"
         case Notice():
             text = event.text
     return text

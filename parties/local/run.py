@@ -17,12 +17,18 @@ from mpc.steps.job import FRACTION_BITS
 from parties.agreement.values import EngineKind
 from parties.errors import JobFailed
 from parties.estimator.job import MODEL_FILE
-from parties.estimator.run import Outcome, run_mechanism
+from parties.estimator.run import Outcome, emit_warnings, run_mechanism
 from parties.files import write_whole
 from parties.holder.submit import read_codes
 from parties.local.network import LocalNetwork
 from parties.local.options import OracleKind, RunOptions
-from parties.local.prepare import Prepared, check_options, plaintext_noise, prepare
+from parties.local.prepare import (
+    Prepared,
+    check_options,
+    plaintext_noise,
+    prepare,
+    privacy_warnings,
+)
 from parties.local.progress import RunProgress
 from parties.local.report import write_report
 from parties.local.supervisor import terminate_as_interrupt
@@ -49,6 +55,7 @@ def run(options: RunOptions) -> RunFacts:
         raise
     started = time.perf_counter()
     with RunProgress() as progress, terminate_as_interrupt():
+        emit_warnings(privacy_warnings(options), progress.show)
         try:
             outcome = _outcome(prepared, progress)
         except Exception as error:
@@ -128,6 +135,9 @@ def _facts(
     options, facts, parties = prepared.options, outcome.facts, outcome.parties
     exact = _exact(prepared, facts)
     return RunFacts(
+        is_private=options.dry_run_noise is None,
+        dry_run_noise=options.dry_run_noise,
+        warnings=[*privacy_warnings(options), *facts.warnings],
         epsilon=float(Fraction(exact.epsilon)),
         delta=float(Fraction(exact.delta)),
         rho_budget=float(prepared.settings.rho),

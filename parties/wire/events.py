@@ -71,9 +71,9 @@ class SamplingBegun(Wire):
 
 
 class Notice(Wire):
-    """A text for whoever watches: a wait for lost parties, the end of the work."""
+    """A text for whoever watches: a warning, a wait for lost parties, the end of the work."""
 
-    event: Literal["waiting", "report", "done"]
+    event: Literal["warning", "waiting", "report", "done"]
     text: str
 
 

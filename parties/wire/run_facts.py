@@ -28,7 +28,10 @@ class RoundFacts(Wire):
 
 
 class MechanismFacts(Wire):
-    """What the mechanism ended with, whoever answered it; `seconds` are by step."""
+    """What the mechanism ended with, whoever answered it; `seconds` are by step.
+
+    `warnings` say where public facts show that the result is of little use.
+    """
 
     rho_initial: float
     rho_spent: float
@@ -36,6 +39,7 @@ class MechanismFacts(Wire):
     model_total: float
     rounds: list[RoundFacts]
     seconds: dict[str, float]
+    warnings: list[str]
 
 
 class JobFacts(MechanismFacts):
@@ -72,7 +76,12 @@ class RunFacts(Wire):
 
     Costs are listed by compute party, and are empty for a run without them. `sigmas` were asked
     for, `true_sigmas` are those of the noise, both by round; `selected` are the rounds' cliques.
+    A dry run, whose noise comes from the public seed `dry_run_noise`, is not private at all.
     """
+
+    is_private: bool
+    dry_run_noise: int | None
+    warnings: list[str]
 
     epsilon: float
     delta: float

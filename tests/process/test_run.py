@@ -25,7 +25,8 @@ KEYS = {
     "sigmas", "true_sigmas", "workload", "workload_error_l1", "workload_error_tv", "not_private",
     "oracle", "estimator", "engine", "noise_variance_factor", "parties", "threshold", "holders",
     "participation", "rows", "n_max", "seed", "cells", "candidates", "seconds", "bytes_sent",
-    "comm_rounds", "upload_bytes", "peak_rss_mb", "versions",
+    "comm_rounds", "upload_bytes", "peak_rss_mb", "versions", "warnings", "is_private",
+    "dry_run_noise",
 }  # fmt: skip
 """The keys of `run.json`, which scripts of others read."""
 

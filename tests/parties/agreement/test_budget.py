@@ -1,4 +1,5 @@
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,36 @@ def test_large_epsilons_need_a_larger_delta() -> None:
     for epsilon in (17, 800):
         with pytest.raises(MechanismError, match="larger delta"):
             budget(Fraction(epsilon), DELTA, JOINT, draws)
+
+
+@pytest.mark.parametrize("noise", list(NoiseKind))
+@pytest.mark.parametrize(("delta", "rounds"), [("1e-9", None), ("1e-5", 3), ("0.5", None)])
+def test_a_too_large_epsilon_is_told_the_largest_possible(
+    noise: NoiseKind, delta: str, rounds: int | None
+) -> None:
+    workload = parse_workload("2way", schema_from_dict({"a": 2, "b": 30, "c": 2}).domain)
+
+    def with_epsilon(epsilon: Fraction | str) -> Fraction:
+        choices = RunOptions(
+            out=Path(), epsilon=str(epsilon), delta=delta, rounds=rounds, noise=noise
+        )
+        return run_budget(read_terms(choices, 3, 0), workload).rho
+
+    for epsilon in ("120", "1000000"):
+        with pytest.raises(MechanismError, match="is too large for delta") as refused:
+            with_epsilon(epsilon)
+        (named,) = re.findall(r"largest epsilon possible here is ([0-9.]+):", str(refused.value))
+        assert with_epsilon(named) > 0
+        with pytest.raises(MechanismError, match=f"possible here is {re.escape(named)}:"):
+            with_epsilon(Fraction(named) + Fraction(1, 1000))
+
+
+def test_a_budget_too_small_for_any_epsilon_says_which_part_of_it() -> None:
+    draws = Draws(marginals=240, candidates=10**5)
+    with pytest.raises(MechanismError, match="whatever epsilon is"):
+        budget(Fraction(5), Fraction(1, 10**40), JOINT, draws)
+    with pytest.raises(MechanismError, match="take a larger epsilon"):
+        budget(Fraction(1, 10**16), DELTA, JOINT, draws)
 
 
 def test_noise_at_its_least_variance_is_allowed_more_draws() -> None:
