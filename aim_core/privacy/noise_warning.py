@@ -32,9 +32,10 @@ def noise_warning(domain: Domain, sigma: float, records: float, basis: str) -> s
     rows = ""
     if of_total > records:
         rows = f" The number of rows is noise as well: it is off by {of_total:,.0f} or so."
+    held = "1 record" if round(records) == 1 else f"{records:,.0f} records"
     return (
         f"noise exceeds the average cell in {len(drowned)} of {len(domain)} columns ({named}): "
-        f"{basis} {records:,.0f} records over the {size:,} values of {largest} are "
+        f"{basis} {held} over the {size:,} values of {largest} are "
         f"{records / size:,.3g} a cell, and the noise of a cell has a standard deviation of "
         f"{sigma:,.3g}. Values that fewer records have than that come out as noise.{rows} "
         "Raise epsilon, take fewer columns or coarser values, or more records."

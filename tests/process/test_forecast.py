@@ -92,6 +92,7 @@ def test_exact_figures_are_what_the_run_sent(finished_run: FinishedRun, found: F
     assert found.delta_reserved == pytest.approx(summary["delta_reserved"])
     assert found.sigma_first == pytest.approx(summary["sigmas"][0])
     assert (found.rounds, found.rounds_most) == (2, 2)
+    assert list(found.warnings) == summary["warnings"] == []
     assert (found.cells, found.candidates) == (summary["cells"], summary["candidates"])
     assert (found.holders, found.manifest) == (
         3,

@@ -107,6 +107,27 @@ def test_a_draft_becomes_no_manifest(answers: Answers, tmp_path: Path) -> None:
         review(Manifest.parse(data))
 
 
+def test_a_job_of_mostly_noise_is_warned_of_and_still_drafted(folder: Path, tmp_path: Path) -> None:
+    code, _, error = distaim(str(tmp_path / "fine"), *options(folder), "--epsilon", "12")
+    assert (code, "exceeds the average cell" in error) == (0, False)
+    code, _, error = distaim(str(tmp_path / "poor"), *options(folder), "--epsilon", "0.01")
+    assert code == 0
+    assert "warning: noise exceeds the average cell in" in error
+    assert "at most 4,095 records" in error
+
+
+def test_weights_and_names_of_a_workload_reach_the_manifest(folder: Path, tmp_path: Path) -> None:
+    text = "1way*2+age,smoker*5"
+    code, _, error = distaim(str(tmp_path), *options(folder), "--workload", text)
+    assert code == 0, error
+    manifest = load_manifest(tmp_path / "manifest.toml")
+    assert manifest.workload == text
+    weights = dict(zip(map(tuple, manifest.cliques), manifest.weights or (), strict=True))
+    assert weights.pop(("age", "smoker")) == 5
+    assert set(weights.values()) == {2}
+    assert {len(clique) for clique in weights} == {1}
+
+
 def test_run_and_init_derive_the_same(answers: Answers, tmp_path: Path) -> None:
     drafted = draft(answers)
     prepared = prepare(RunOptions(out=tmp_path, rounds=2))
