@@ -11,7 +11,7 @@ from aim_core.domain import Domain
 from aim_core.models.contraction import Axes, spread, sum_onto
 from aim_core.models.junction_tree import CellCounts, mask_of, maximal_masks, positions_of
 from aim_core.models.measurement import Measurement
-from aim_core.models.structural_zeros import SharedAxes, allowed_tables, forbidden_cells
+from aim_core.models.structural_zeros import allowed_tables, forbidden_cells
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,17 @@ class _Nested:
     weight: float
 
 
-def _shared_axes(leaves: Sequence[Axes], sizes: Sequence[int]) -> list[SharedAxes]:
+_Shared = tuple[tuple[int, ...], list[tuple[int, Axes]]]
+
+
+def _shared_axes(leaves: Sequence[Axes], sizes: Sequence[int]) -> list[_Shared]:
     """List the sets of axes that leaves share: their shape, and (leaf, its other axes) for each.
 
     The larger sets come first.
     """
     masks = [mask_of(axes) for axes in leaves]
     meets = {left & right for left, right in itertools.combinations(masks, 2)} - {0}
-    shared: list[SharedAxes] = []
+    shared: list[_Shared] = []
     for meet in sorted(meets, key=lambda m: (-m.bit_count(), m)):
         members = [
             (i, tuple(number for number, axis in enumerate(axes) if not meet >> axis & 1))
@@ -66,7 +69,7 @@ class Objective:
         self.starts = np.cumsum([0] + [cells[mask] for mask in masks])
         self._shapes = [tuple(sizes[axis] for axis in axes) for axes in self.leaves]
         self.shared = _shared_axes(self.leaves, sizes)
-        self.forbidden = forbidden_cells(domain, self.leaves, self.starts, self.shared)
+        self.forbidden = forbidden_cells(domain, self.leaves)
         self._weight = np.zeros(self.starts[-1])
         self._target = np.zeros(self.starts[-1])
         blocks = [0.0] * len(masks)

@@ -12,7 +12,7 @@ from aim_core.errors import MechanismError, TableError
 from aim_core.models.contraction import Axes, spread, sum_onto
 from aim_core.models.junction_tree import Edge, JunctionTree, build_tree, mask_of, positions_of
 from aim_core.models.queries import Queries
-from aim_core.models.structural_zeros import allowed_tables
+from aim_core.models.structural_zeros import allowed_tables, contradiction
 
 _SAMPLING_BLOCK = 1 << 22  # cells of conditional tables held at once while sampling
 
@@ -213,10 +213,7 @@ def _distribute(
         if index not in above:
             peak = table.max()
             if np.isneginf(peak):
-                raise MechanismError(
-                    "no record is possible at all: the constraints contradict each other; remove "
-                    "or relax one of them"
-                )
+                raise contradiction()
             table -= peak
         np.exp(table, out=table)
         if index in above:
