@@ -72,5 +72,5 @@ def _possible(
 
 def _any_onto(table: BoolArray, clique: int, mask: int) -> BoolArray:
     dropped = tuple(i for i, axis in enumerate(positions_of(clique)) if not mask >> axis & 1)
-    kept: BoolArray = table.any(axis=dropped)
+    kept: BoolArray = np.logical_or.reduce(table, axis=dropped)
     return kept

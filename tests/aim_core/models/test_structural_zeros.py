@@ -349,7 +349,8 @@ def test_a_conditional_sample_follows_the_conditional_distribution() -> None:
 
 def test_sampling_where_everything_is_allowed_is_sampling() -> None:
     model = chain()
-    for where in (None, {}):
+    conditions: list[dict[str, list[int]] | None] = [None, {}]
+    for where in conditions:
         rows = model.sample(500, np.random.default_rng(4), where)
         np.testing.assert_array_equal(rows, model.sample(500, np.random.default_rng(4)))
     assert model.given({}) is model
