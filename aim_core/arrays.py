@@ -22,3 +22,6 @@ CodeTable = npt.NDArray[np.integer[Any]]
 
 CountVector = npt.NDArray[np.uint32]
 """(n_cells,) a holder's counts of all maximal marginals, one after the other."""
+
+BoolArray = npt.NDArray[np.bool_]
+"""True or false per cell or row, of any shape."""

@@ -13,17 +13,31 @@ Clique = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class StructuralZeros:
+    """The cells of one marginal that no record can be in, by what is publicly known.
+
+    `allowed` has a byte per cell of the clique's flat marginal: 1 where records may be, else 0.
+    """
+
+    clique: Clique
+    allowed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Domain:
-    """Attributes in column order with their numbers of codes.
+    """Attributes in column order with their numbers of codes, and cells that stay empty.
 
     A marginal over a clique is a flat C-ordered array over `shape(clique)`: the clique's last
-    attribute varies fastest.
+    attribute varies fastest. A model over the domain gives the cells that `zeros` rule out no mass
+    at all; a table may have such rows all the same.
 
-    Raises SchemaError for no attribute, a name that is empty or occurs twice, or a size below 1.
+    Raises SchemaError for no attribute, a name that is empty or occurs twice, or a size below 1;
+    also for zeros that do not fit the attributes or leave no cell of their clique.
     """
 
     attributes: tuple[str, ...]
     sizes: tuple[int, ...]
+    zeros: tuple[StructuralZeros, ...] = ()
     _position: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -41,6 +55,22 @@ class Domain:
             if size < 1:
                 raise SchemaError(f"attribute {name!r} has size {size}; a size is at least 1")
         object.__setattr__(self, "_position", position)
+        for zeros in self.zeros:
+            self._check_zeros(zeros)
+
+    def _check_zeros(self, zeros: StructuralZeros) -> None:
+        names = ", ".join(zeros.clique)
+        try:
+            fits = bool(zeros.clique) and self.canonical(zeros.clique) == zeros.clique
+        except WorkloadError as error:
+            raise SchemaError(f"structural zeros of ({names}): {error}") from error
+        if not fits or len(zeros.allowed) != self.n_cells(zeros.clique):
+            raise SchemaError(
+                f"structural zeros of ({names}) are not in column order or have not one byte per "
+                "cell; make them for this domain"
+            )
+        if 1 not in zeros.allowed:
+            raise SchemaError(f"nothing is allowed in ({names}); leave some combination of values")
 
     def __len__(self) -> int:
         return len(self.attributes)

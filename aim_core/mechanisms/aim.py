@@ -13,12 +13,12 @@ import numpy as np
 from aim_core.arrays import Counts
 from aim_core.counts.rounding import systematic_round
 from aim_core.counts.workload import Workload, closure, weights
-from aim_core.domain import Clique
-from aim_core.errors import BudgetExceeded, MechanismError
+from aim_core.domain import Clique, Domain
+from aim_core.errors import BudgetExceeded, DomainTooLarge, MechanismError
 from aim_core.mechanisms.aim_schedule import AimSchedule
 from aim_core.mechanisms.aim_terms import AimResult, AimSettings, RoundRecord
 from aim_core.mechanisms.requests import Answer, Lost, Measure, Oracle, Request, Select
-from aim_core.models.junction_tree import affordable
+from aim_core.models.junction_tree import affordable, model_cells
 from aim_core.models.measurement import Fitter, Measurement, Model
 from aim_core.privacy.noise_facts import Noise, noise_l1
 from aim_core.privacy.population import GroupMeasurement, Population, measured_cliques
@@ -36,8 +36,11 @@ def aim(
     Attributes that no workload clique names are never measured: the model is uniform on them. A
     fixed number of rounds is not annealed; the last round spends what is left in either schedule.
 
-    Raises MechanismError for a budget too small for the noise, and for answers that do not fit.
+    Raises MechanismError for a budget too small for the noise, for answers that do not fit, and for
+    structural zeros that leave no cell or that the fitter does not know; DomainTooLarge where they
+    alone make the model too large.
     """
+    _check_zeros(settings, workload.domain, fitter)
     run = _Run(settings, workload, noise)
     schedule = run.schedule
 
@@ -73,6 +76,20 @@ def aim(
     return AimResult(model, tuple(rounds), measurements, rho_initial, spent, settings.rho)
 
 
+def _check_zeros(settings: AimSettings, domain: Domain, fitter: Fitter) -> None:
+    """Hear what the fitter says to structural zeros before anything is charged."""
+    if not domain.zeros:
+        return
+    megabytes = model_cells(domain, ()) * 8 / 2**20
+    if megabytes > settings.max_model_mb:
+        raise DomainTooLarge(
+            f"the schema's constraints alone make a model of {megabytes:.1f} MB, and "
+            f"{settings.max_model_mb:g} are allowed; take coarser bins for their columns, fewer "
+            "constraints, or a larger --max-model-mb"
+        )
+    fitter.fit(domain, [], None)
+
+
 class _Candidates:
     """The cliques that may be selected, and what is asked about them, from public facts alone."""
 
@@ -83,7 +100,7 @@ class _Candidates:
         self.oneways = tuple(clique for clique in self._cliques if len(clique) == 1)
 
     def eligible(self, measured: Sequence[Clique], used: Fraction) -> tuple[Clique, ...]:
-        """Keep the candidates that the model can afford: inside a measured clique, or small.
+        """Keep the candidates that the model can afford: inside a clique it has, or small.
 
         The size that the junction tree may have grows with `used`, the part of the budget spent,
         this round included. One-way marginals have all been measured, so there is always one.

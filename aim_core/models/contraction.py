@@ -7,8 +7,10 @@ compiled per structure, so a model whose structure changes each round costs only
 import functools
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from aim_core.arrays import FloatArray
 from aim_core.models.junction_tree import CellCounts, mask_of
@@ -16,12 +18,13 @@ from aim_core.models.junction_tree import CellCounts, mask_of
 Axes = tuple[int, ...]
 """The attributes of a table's axes, by column position."""
 
+Value = TypeVar("Value", bound=np.generic)
 
-def spread(table: FloatArray, axes: Axes, onto: Axes) -> FloatArray:
+
+def spread(table: npt.NDArray[Value], axes: Axes, onto: Axes) -> npt.NDArray[Value]:
     """View a table so that it broadcasts against a table with axes `onto` (a superset)."""
     order, shape = _spread_rule(axes, onto, table.shape)
-    view: FloatArray = table.transpose(order).reshape(shape)
-    return view
+    return table.transpose(order).reshape(shape)
 
 
 @functools.lru_cache(maxsize=1 << 14)

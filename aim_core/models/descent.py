@@ -2,7 +2,7 @@
 
 Algorithm 1 of [McKenna, Sheldon, Miklau, ICML 2019] with the line search of mbi 2: descend on the
 log-potentials of the maximal measured cliques, along the gradient of the loss with respect to the
-marginals.
+marginals. Cells that are structural zeros of the domain have a potential that nothing moves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ _BLOCK = 1 << 15  # cells that stay in the cache while a step is applied to them
 _BALANCE_EVERY = 10  # steps; a few steps move no potential far enough to overflow
 _GROWTH = 1.01  # of the rate, per successful step, as in mbi
 _FLOOR = -20.0  # of log-potentials at a warm start, relative to a table's largest
+_NEVER = -1e30  # of a forbidden cell: exp gives exactly 0, and no step or shift is felt beside it
 _NOISE = 1e-13  # of the loss: changes below it are rounding errors
 _WINDOW = 100  # steps
 _TOLERANCE = 1e-4  # of the loss, per window
@@ -69,12 +70,15 @@ class Descent:
         self._here, self._trial = _Point.zeros(n_cells), _Point.zeros(n_cells)
         self._before = np.zeros(n_cells)  # the potentials one accepted step ago
         self._expand(start)
+        self._forbid()
         self._balance()
         # A cell without mass sinks on and on; leave it a way back, now that it is measured anew:
         # with less mass than this the loss would not show that a step raises it.
         np.maximum(self._here.potentials, _FLOOR, out=self._here.potentials)
+        self._forbid()
         if not self._measure(self._here):
             self._here.potentials[:] = 0.0
+            self._forbid()
             self._measure(self._here)
         self._drop_momentum()
         self._rate = 2.0 / (self._objective.lipschitz * total)
@@ -87,12 +91,14 @@ class Descent:
         return self._here.loss
 
     def potentials(self) -> dict[Clique, FloatArray]:
-        """Return the current log-potentials, flat, per leaf."""
+        """Return the current log-potentials, flat, per leaf; 0 in cells that are forbidden."""
         names = self._domain.attributes
+        potentials = self._here.potentials.copy()
+        potentials[self._objective.forbidden] = 0.0
         return {
-            tuple(names[axis] for axis in axes): table.reshape(-1).copy()
+            tuple(names[axis] for axis in axes): table.reshape(-1)
             for axes, table in zip(
-                self._objective.leaves, self._objective.tables(self._here.potentials), strict=True
+                self._objective.leaves, self._objective.tables(potentials), strict=True
             )
         }
 
@@ -114,6 +120,9 @@ class Descent:
         else:
             self._rate *= 0.5
             self._growth = _GROWTH
+
+    def _forbid(self) -> None:
+        self._here.potentials[self._objective.forbidden] = _NEVER
 
     def _move(self, momentum: float) -> None:
         """Write to the trial point where the step leads, block by block within the cache."""

@@ -94,7 +94,10 @@ class FactorNetwork:
             mass = out[i].sum()
             if not 0.0 < mass < np.inf:
                 return False
-            np.multiply(out[i], total / mass, out=out[i])
+            scale = total / mass
+            if not scale < np.inf:
+                return False
+            np.multiply(out[i], scale, out=out[i])
         return True
 
     def _derivatives(self, values: Sequence[FloatArray]) -> list[tuple[FloatArray, Axes]]:

@@ -168,7 +168,8 @@ def _tree_cells(neighbours: Sequence[int], cells: CellCounts) -> int:
 def model_cells(domain: Domain, cliques: Sequence[Clique]) -> int:
     """Count the cells of the junction tree of these cliques, all its maximal cliques together.
 
-    Attributes in no clique count with their own cells. Raises WorkloadError for unknown attributes.
+    The cliques of the domain's structural zeros are always in the tree, and attributes in no clique
+    count with their own cells. Raises WorkloadError for unknown attributes.
     """
     return hypothetical_cells(domain, cliques, [()])[0]
 
@@ -182,7 +183,8 @@ def hypothetical_cells(
     Raises WorkloadError for unknown attributes.
     """
     cells = CellCounts(domain.sizes)
-    base = _graph(len(domain), [mask_of(domain.positions(clique)) for clique in measured])
+    given = [*measured, *(zeros.clique for zeros in domain.zeros)]
+    base = _graph(len(domain), [mask_of(domain.positions(clique)) for clique in given])
     known: dict[tuple[int, ...], int] = {}
     counts = []
     for candidate in candidates:
@@ -203,11 +205,12 @@ def affordable(
     candidates: Sequence[Clique],
     limit: Fraction | float,
 ) -> tuple[Clique, ...]:
-    """Keep the candidates that a model can afford: inside a measured clique, or small.
+    """Keep the candidates that a model can afford: inside a clique that it has, or small.
 
-    `limit` is how many cells the junction tree of what is measured and one candidate may have.
+    `limit` is how many cells the junction tree of what is measured and one candidate may have. The
+    model has the measured cliques, and those of the domain's structural zeros.
     """
-    parts = [set(clique) for clique in measured]
+    parts = [set(clique) for clique in [*measured, *(zeros.clique for zeros in domain.zeros)]]
     kept = {c for c in candidates if any(part.issuperset(c) for part in parts)}
     others = [clique for clique in candidates if clique not in kept]
     sizes = hypothetical_cells(domain, measured, others)

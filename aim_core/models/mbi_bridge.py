@@ -51,6 +51,11 @@ class MbiFitter:
         self, domain: Domain, measurements: Sequence[Measurement], warm_start: Model | None
     ) -> TreeModel:
         """Fit a model; see `Fitter.fit`. Only a TreeModel can be a warm start."""
+        if domain.zeros:
+            raise MechanismError(
+                "the schema has constraints, which the estimator 'mbi' does not know; choose "
+                "'numpy', or remove them from the schema"
+            )
         check_measurements(domain, measurements)
         mbi = load_mbi()
         total = estimate_total(measurements)

@@ -38,7 +38,7 @@ class Model(Protocol):
 
     @property
     def cliques(self) -> tuple[Clique, ...]:
-        """The maximal measured cliques, which carry the model's potentials."""
+        """The maximal cliques, measured or with structural zeros, that carry the potentials."""
 
     def marginals(self, cliques: Sequence[Clique]) -> list[FloatArray]:
         """Return the model's marginals, flat float64 that sum to `total`, one per clique."""
@@ -61,8 +61,10 @@ class Fitter(Protocol):
     ) -> Model:
         """Return the model that explains the measurements best.
 
-        `warm_start`, usually the last round's model, only shortens the way.
-        Raises MechanismError for measurements that do not fit the domain.
+        The domain's structural zeros get no mass, whatever was measured there. `warm_start`,
+        usually the last round's model, only shortens the way. Raises MechanismError for
+        measurements that do not fit the domain, and for structural zeros that leave no cell, or
+        that the fitter does not know.
         """
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aim_core.domain import Domain
+from aim_core.domain import Domain, StructuralZeros
 from aim_core.errors import MechanismError
 from aim_core.models.measurement import Model
 from aim_core.models.tree_model import TreeModel, calibrate
@@ -15,7 +15,7 @@ _HEADER = "header"
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Write a model's potentials, float64 flat per clique, and what they are on, as .npz.
+    """Write a model's potentials, float64 flat per clique, and its domain, as .npz.
 
     Raises MechanismError for a model that has no potentials.
     """
@@ -26,9 +26,14 @@ def save_model(path: Path, model: Model) -> None:
         "sizes": model.domain.sizes,
         "total": model.total,
         "cliques": list(model.potentials),
+        "zeros": [zeros.clique for zeros in model.domain.zeros],
     }
     arrays: dict[str, Any] = {_HEADER: np.array(json.dumps(header))}
     arrays |= {f"potential-{n}": table for n, table in enumerate(model.potentials.values())}
+    arrays |= {
+        f"allowed-{n}": np.frombuffer(zeros.allowed, dtype=np.bool_)
+        for n, zeros in enumerate(model.domain.zeros)
+    }
     np.savez_compressed(path, **arrays)
 
 
@@ -37,7 +42,11 @@ def load_model(path: Path) -> TreeModel:
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file[_HEADER]))
-            domain = Domain(tuple(header["attributes"]), tuple(header["sizes"]))
+            zeros = tuple(
+                StructuralZeros(tuple(clique), file[f"allowed-{n}"].astype(np.bool_).tobytes())
+                for n, clique in enumerate(header["zeros"])
+            )
+            domain = Domain(tuple(header["attributes"]), tuple(header["sizes"]), zeros)
             cliques = [tuple(clique) for clique in header["cliques"]]
             tables = [file[f"potential-{n}"] for n in range(len(cliques))]
             total = float(header["total"])

@@ -11,6 +11,7 @@ from aim_core.domain import Domain
 from aim_core.models.contraction import Axes, spread, sum_onto
 from aim_core.models.junction_tree import CellCounts, mask_of, maximal_masks, positions_of
 from aim_core.models.measurement import Measurement
+from aim_core.models.structural_zeros import allowed_tables, forbidden_cells
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ def _shared_axes(leaves: Sequence[Axes], sizes: Sequence[int]) -> list[_Shared]:
 class Objective:
     """The loss, sum of |M(model) - y|^2 / (2 variance), as a function of the leaves' marginals.
 
-    Leaves are the maximal measured cliques and the attributes never measured; their marginals lie
-    one after another in a flat vector. Measurements of one clique are first combined, weighted by
-    inverse variance, which changes the loss by a constant only.
+    Leaves are the maximal cliques that are measured or have structural zeros, and the attributes
+    that neither names; their marginals lie one after another in a flat vector. Measurements of one
+    clique are first combined, weighted by inverse variance, which changes the loss by a constant
+    only. `forbidden` are the cells of the vector that structural zeros rule out; what was measured
+    there is noise or a record that should not be, and does not count.
     """
 
     def __init__(self, domain: Domain, measurements: Sequence[Measurement]) -> None:
@@ -60,11 +63,13 @@ class Objective:
             mask, weight = mask_of(domain.positions(measured.clique)), 1.0 / measured.variance
             sums, so_far = combined.get(mask, (np.zeros(cells[mask]), 0.0))
             combined[mask] = (sums + weight * measured.values, so_far + weight)
-        masks = maximal_masks([*combined, *(1 << position for position in range(len(domain)))])
+        singles = [1 << position for position in range(len(domain))]
+        masks = maximal_masks([*combined, *allowed_tables(domain), *singles])
         self.leaves = [positions_of(mask) for mask in masks]
         self.starts = np.cumsum([0] + [cells[mask] for mask in masks])
         self._shapes = [tuple(sizes[axis] for axis in axes) for axes in self.leaves]
         self.shared = _shared_axes(self.leaves, sizes)
+        self.forbidden = forbidden_cells(domain, self.leaves)
         self._weight = np.zeros(self.starts[-1])
         self._target = np.zeros(self.starts[-1])
         blocks = [0.0] * len(masks)
@@ -83,6 +88,8 @@ class Objective:
                 self._add_nested(leaf, mask, sums / weight, weight, sizes)
         self.lipschitz = max(blocks) or 1.0
         self._difference = np.empty(self.starts[-1])
+        if self.forbidden.size:
+            self._ignore_forbidden()
 
     def _add_nested(
         self, leaf: int, mask: int, target: FloatArray, weight: float, sizes: Sequence[int]
@@ -96,6 +103,16 @@ class Objective:
         holder = min(holders, key=lambda i: (self._nested[i].target.size, i), default=None)
         shape = [sizes[axis] for axis in axes]
         self._nested.append(_Nested(leaf, holder, axes, target.reshape(shape), weight))
+
+    def _ignore_forbidden(self) -> None:
+        """Let nothing have been measured in cells without a record, which the model has empty."""
+        self._target[self.forbidden] = 0.0
+        possible = np.ones(self.starts[-1])
+        possible[self.forbidden] = 0.0
+        tables = self.tables(possible)
+        for nested in self._nested:
+            n_possible = sum_onto(tables[nested.leaf], self.leaves[nested.leaf], nested.axes)
+            nested.target[n_possible == 0.0] = 0.0
 
     def tables(self, vector: FloatArray) -> list[FloatArray]:
         """View the flat vector as one table per leaf."""

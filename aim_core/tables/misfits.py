@@ -9,6 +9,7 @@ from aim_core.errors import TableError
 from aim_core.tables.cells import Cells
 from aim_core.tables.columns.base import ABSENT, Column, Encoded
 from aim_core.tables.columns.bins import MISFIT
+from aim_core.tables.constraints import Constraint
 
 N_EXAMPLES = 3
 _MAX_SHOWN = 40
@@ -57,13 +58,18 @@ class Misfits:
 
     def __init__(self) -> None:
         self._columns: dict[str, _ColumnMisfits] = {}
+        self._broken: dict[Constraint, int] = {}
 
     def __bool__(self) -> bool:
         return any(entry.n_misfits or entry.n_absent for entry in self._columns.values())
 
     def notices(self) -> list[str]:
-        """Say per column how many values `clip` and `other` have made fit."""
-        return [line for entry in self._columns.values() for line in entry.notices()]
+        """Say how many values `clip` and `other` made fit, and which constraints rows break."""
+        lines = [line for entry in self._columns.values() for line in entry.notices()]
+        for constraint, n_rows in self._broken.items():
+            rows = _counted(n_rows, "row breaks", "rows break")
+            lines.append(f"{rows} the constraint {constraint.describe()}; counted all the same")
+        return lines
 
     def add(self, column: Column, encoded: Encoded, cells: Cells, first_row: int) -> None:
         """Count what became of one column of a chunk.
@@ -81,6 +87,11 @@ class Misfits:
         entry.n_other += encoded.n_other
         for index in misfits[: N_EXAMPLES - len(entry.examples)]:
             entry.examples.append(f"row {first_row + index}: {_shown(str(cells.row(index)))}")
+
+    def add_broken(self, constraint: Constraint, n_rows: int) -> None:
+        """Count rows of a chunk that break a constraint."""
+        if n_rows:
+            self._broken[constraint] = self._broken.get(constraint, 0) + n_rows
 
     def error(self) -> TableError:
         """Make the error that lists all columns."""

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aim_core.arrays import CodeTable
+from aim_core.arrays import Codes, CodeTable
 from aim_core.domain import Domain
 from aim_core.errors import SchemaError, TableError
 from aim_core.tables.cells import Chunk
 from aim_core.tables.columns.base import Column
 from aim_core.tables.columns.ids import IdColumn
+from aim_core.tables.constraints import Constraint, Order, structural_zeros
 from aim_core.tables.misfits import Misfits, column_mismatch
+from aim_core.tables.ordered_draws import keep_orders
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,16 @@ class Schema:
 
     Identifiers among the columns are not read and not counted: `columns` has all others, and only
     those are in `domain`. A `draft` has entries that were taken from data and nobody has reviewed:
-    it is not public.
+    it is not public. What `constraints` rule out are structural zeros of the domain.
 
-    Raises SchemaError for no column, or a name that is empty or occurs twice.
+    Raises SchemaError for no column, for a name that is empty or occurs twice, and for constraints
+    that do not fit the columns.
     """
 
     layout: tuple[Column | IdColumn, ...]
     drop: tuple[str, ...] = ()
     draft: bool = False
+    constraints: tuple[Constraint, ...] = ()
     columns: tuple[Column, ...] = field(init=False, repr=False, compare=False)
     domain: Domain = field(init=False, repr=False, compare=False)
 
@@ -45,7 +49,9 @@ class Schema:
         columns = tuple(column for column in self.layout if isinstance(column, Column))
         object.__setattr__(self, "columns", columns)
         domain = Domain(
-            tuple(column.name for column in columns), tuple(column.size for column in columns)
+            tuple(column.name for column in columns),
+            tuple(column.size for column in columns),
+            structural_zeros(self.constraints, columns),
         )
         object.__setattr__(self, "domain", domain)
 
@@ -83,13 +89,17 @@ class Schema:
             encoded = column.encode(cells)
             codes[:, index] = encoded.codes
             misfits.add(column, encoded, cells, first_row)
+        known, coded = self._by_name(codes)
+        for constraint in self.constraints:
+            misfits.add_broken(constraint, constraint.n_broken(known, coded, chunk))
         return codes
 
     def decode(self, codes: CodeTable, generator: np.random.Generator) -> pd.DataFrame:
         """Turn (n, d) codes into a table of the original types.
 
         Numbers, dates and times are drawn uniformly within their bins; identifiers are numbered
-        anew; missing values are null. Raises TableError for codes outside the domain.
+        anew; missing values are null. Values are in the order that constraints ask for, where
+        their codes can be. Raises TableError for codes outside the domain.
         """
         sizes = np.array(self.domain.sizes)
         if codes.ndim != 2 or codes.shape[1] != len(self.columns):
@@ -101,6 +111,8 @@ class Schema:
             column.name: column.decode(narrow[:, index], generator)
             for index, column in enumerate(self.columns)
         }
+        orders = [order for order in self.constraints if isinstance(order, Order)]
+        keep_orders(orders, *self._by_name(narrow), series, generator)
         for column in self.layout:
             if isinstance(column, IdColumn):
                 series[column.name] = column.number(len(codes))
@@ -110,4 +122,11 @@ class Schema:
         """Return what a schema file holds, with plain values only (fit for JSON)."""
         draft = {"draft": True} if self.draft else {}
         drop = {"drop": list(self.drop)} if self.drop else {}
-        return {**draft, **drop, "columns": [column.to_dict() for column in self.layout]}
+        columns = {"columns": [column.to_dict() for column in self.layout]}
+        constraints = [constraint.to_dict() for constraint in self.constraints]
+        return {**draft, **drop, **columns, **({"constraints": constraints} if constraints else {})}
+
+    def _by_name(self, codes: CodeTable) -> tuple[dict[str, Column], dict[str, Codes]]:
+        """Return the columns, and their (n,) codes, by their names."""
+        names = self.domain.attributes
+        return dict(zip(names, self.columns, strict=True)), dict(zip(names, codes.T, strict=True))

@@ -18,6 +18,7 @@ from aim_core.tables.columns.temporal import (
     DurationColumn,
     TimeColumn,
 )
+from aim_core.tables.constraints import constraints_from
 from aim_core.tables.schema import Schema
 
 COLUMN_TYPES: Mapping[str, type[Column | IdColumn]] = {
@@ -37,7 +38,7 @@ COLUMN_TYPES: Mapping[str, type[Column | IdColumn]] = {
 }
 """The types that a schema file may name, by their kinds."""
 
-_KEYS = ("draft", "drop", "columns")
+_KEYS = ("draft", "drop", "columns", "constraints")
 
 
 def load_schema(path: Path | str) -> Schema:
@@ -106,7 +107,7 @@ def schema_from_dict(data: object) -> Schema:
     if not isinstance(columns, list) or not columns:
         raise SchemaError("`columns` must list at least one column ([[columns]] in TOML)")
     layout = tuple(_column(number, keys) for number, keys in enumerate(columns, 1))
-    return Schema(layout, tuple(drop), draft)
+    return Schema(layout, tuple(drop), draft, constraints_from(data.get("constraints", [])))
 
 
 def _column(number: int, keys: object) -> Column | IdColumn:

@@ -28,6 +28,11 @@ class BinnedColumn(Column, Generic[Number]):
     def _number_of(self, text: str) -> Number | None:
         """Read a text as the number that lies in a bin; None if it is none."""
 
+    def number_of(self, text: str) -> float:
+        """Return the number, as `intervals` has it, that a text means; NaN if it means none."""
+        number = self._number_of(text)
+        return np.nan if number is None else float(number)
+
     def _take(self, bins: Bins[Number]) -> None:
         """Take the bins; SchemaError if there are too many."""
         object.__setattr__(self, "bins", bins)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aim_core.arrays import FloatArray
-from aim_core.domain import Clique, Domain
+from aim_core.domain import Clique, Domain, StructuralZeros
 from aim_core.errors import MechanismError
 from aim_core.models.measurement import Model
 from aim_core.models.model_file import load_model, save_model
@@ -39,6 +39,26 @@ def test_a_model_without_attributes_measured(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     save_model(path, calibrate(DOMAIN, {}, 7.0))
     assert load_model(path).marginals([("a",)])[0].tolist() == [3.5, 3.5]
+
+
+def test_structural_zeros_come_back_with_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    allowed = np.array([1, 0, 1, 0, 0, 1], dtype=np.uint8)
+    zeros = (
+        StructuralZeros(("a", "b"), allowed.tobytes()),
+        StructuralZeros(("c",), bytes([1, 1, 0, 1])),
+    )
+    fitted = calibrate(Domain(DOMAIN.attributes, DOMAIN.sizes, zeros), model().potentials, 50.0)
+    save_model(path, fitted)
+    again = load_model(path)
+    assert again.domain == fitted.domain
+    assert again.domain != DOMAIN
+    every = ("a", "b", "c")
+    one, other = fitted.marginals([every])[0], again.marginals([every])[0]
+    assert np.array_equal(one, other)
+    by_a_b = one.reshape(6, 4)
+    assert (by_a_b.sum(axis=1) > 0).tolist() == allowed.astype(bool).tolist()
+    assert by_a_b[:, 2].sum() == 0.0
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
