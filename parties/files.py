@@ -20,7 +20,7 @@ def write_whole(path: Path, data: str | bytes, mode: int = 0o666) -> None:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             if kept is not None:
-                os.fchmod(descriptor, kept & mode)
+                part.chmod(kept & mode)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -38,7 +38,9 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names of a folder's files are on disk."""
+    """Wait until the names of a folder's files are on disk, where the system has a way to."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -88,7 +88,7 @@ def compare_command(options: CompareOptions) -> None:
     from parties.compare.sweep import compare
 
     def run() -> None:
-        n_jobs = options.jobs or len(os.sched_getaffinity(0))
+        n_jobs = options.jobs or _n_cores()
         rows = compare(options.settings(), options.out, n_jobs)
         if options.as_json:
             typer.echo(json.dumps({"rows": len(rows), "out": str(options.out)}))
@@ -96,6 +96,13 @@ def compare_command(options: CompareOptions) -> None:
             typer.echo(f"{len(rows)} runs compared: {options.out / 'compare.html'}")
 
     guarded(run, options.as_json)
+
+
+def _n_cores() -> int:
+    """Count the cores that this process may use, or all where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _listed(text: str) -> list[str]:

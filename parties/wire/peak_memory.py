@@ -1,6 +1,5 @@
 """The peak memory of this process."""
 
-import resource
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -16,4 +15,6 @@ def peak_rss_mb() -> float:
         for line in _STATUS.read_text("ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    import resource  # not on Windows, where no compute party runs
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
