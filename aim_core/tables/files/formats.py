@@ -43,9 +43,12 @@ class TableFormat:
     header: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("separator", "decimal", "thousands"):
+        for name in ("separator", "encoding", "decimal", "thousands"):
             written = getattr(self, name)
-            object.__setattr__(self, name, _WORDS.get(written, written))
+            if not isinstance(written, str | None):
+                raise TableError(f"{name} must be a text in quotes, not {written!r}")
+            if name != "encoding":
+                object.__setattr__(self, name, _WORDS.get(written or "", written))
         separator = self.separator
         if separator is not None and (len(separator) != 1 or separator in '"\r\n\0'):
             raise TableError(
@@ -63,6 +66,8 @@ class TableFormat:
             raise TableError(
                 f"decimals and thousands cannot both have the mark {self.decimal!r}; change one"
             )
+        if self.header not in (True, False, None):
+            raise TableError(f"header must be true or false, not {self.header!r}")
         if self.encoding is not None:
             _check_encoding(self.encoding)
 

@@ -35,7 +35,7 @@ def opened_lines(path: Path, form: Form, known: TableFormat) -> Iterator[Iterato
     as it is.
     """
     with ExitStack() as stack:
-        raw = io.BufferedReader(_raw(path, form, stack), N_FIRST_BYTES * 16)
+        raw = io.BufferedReader(cast("io.RawIOBase", _raw(path, form, stack)), 16 * N_FIRST_BYTES)
         head = raw.peek(N_FIRST_BYTES)[:N_FIRST_BYTES]
         if form is not Form.TEXT:
             check_packed(path, head)
@@ -47,10 +47,10 @@ def opened_lines(path: Path, form: Form, known: TableFormat) -> Iterator[Iterato
             raise _undecodable(path, encoding, known, error) from error
 
 
-def _raw(path: Path, form: Form, stack: ExitStack) -> IO[bytes]:
+def _raw(path: Path, form: Form, stack: ExitStack) -> gzip.GzipFile | IO[bytes]:
     """Open the bytes of the table itself, all to be closed with the stack."""
     if form is Form.GZIP:
-        return cast(IO[bytes], stack.enter_context(gzip.GzipFile(path)))
+        return cast("IO[bytes]", stack.enter_context(gzip.GzipFile(path)))
     if form is Form.ZIP:
         archive = stack.enter_context(ZipFile(path))
         return stack.enter_context(archive.open(_only_member(path, archive)))
