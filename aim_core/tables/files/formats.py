@@ -3,6 +3,7 @@
 Nothing heavy is loaded here: the command line names these classes.
 """
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def option(name: str, value: str = "") -> str:
 
 def _check_encoding(name: str) -> None:
     try:
-        b"".decode(name)
+        io.TextIOWrapper(io.BytesIO(), name)
     except (LookupError, ValueError) as error:
         raise TableError(
             f"there is no encoding {name!r} for texts; give one such as utf-8, utf-16, cp1252 "

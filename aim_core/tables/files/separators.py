@@ -56,6 +56,11 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _n_cells(rows: Sequence[Sequence[str]]) -> int | None:
-    """Return the number of cells that all rows have, None if they differ or there are none."""
+    """Return the number of cells that all rows have, None if they differ or there are none.
+
+    None also if a cell has half of a pair of quotes: then the rows were cut within a cell.
+    """
+    if any(cell.count('"') % 2 for row in rows for cell in row):
+        return None
     numbers = {len(row) for row in rows}
     return numbers.pop() if len(numbers) == 1 else None

@@ -19,6 +19,9 @@ _NUMERIC = re.compile(rf"[+-]?[0-9{_MARKS}]*[0-9][0-9{_MARKS}]*(?:[eE][+-]?[0-9]
 _FOREIGN_MARKS = frozenset(_MARKS) - {"."}
 _MANY_POINTS = re.compile(r"[0-9]\.[0-9]{3}\.[0-9]{3}(?![0-9.])")
 
+_LONG = re.compile(r"[+-]?[0-9]{4}")
+"""A number that lacks marks between its groups, if others have them."""
+
 _MOST_ODD = 3
 """Texts that are no numbers, such as unknown, that a column of numbers may have in any case."""
 
@@ -27,22 +30,20 @@ _MOST_ODD = 3
 class Spelling:
     """A decimal mark, and a mark between groups of three digits or the empty text.
 
-    With `loose` a number may also lack the marks between its groups.
+    A number may also lack the marks between its groups.
     """
 
     decimal: str
     thousands: str
-    loose: bool = True
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        ones = "(?:0|[1-9][0-9]*)"
+        ones = "0|[1-9][0-9]*"
         if self.thousands:
-            grouped = f"[1-9][0-9]{{0,2}}(?:{re.escape(self.thousands)}[0-9]{{3}})+"
-            ones = f"(?:{grouped}|{ones if self.loose else '(?:0|[1-9][0-9]{0,2})'})"
+            ones += f"|[1-9][0-9]{{0,2}}(?:{re.escape(self.thousands)}[0-9]{{3}})+"
         mark = re.escape(self.decimal)
         return re.compile(
-            rf"[+-]?(?:{ones}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?"
+            rf"[+-]?(?:(?:{ones})(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]{{1,3}})?"
         )
 
     def fits(self, text: str) -> bool:
@@ -90,6 +91,10 @@ class _Numbers:
             for text in self.texts
         )
 
+    def is_grouped(self, spelling: Spelling) -> bool:
+        """Tell whether all numbers have their marks between groups; one blank may mean no group."""
+        return spelling.thousands != " " and not any(map(_LONG.match, self.texts))
+
 
 def found_spellings(
     path: Path,
@@ -117,7 +122,7 @@ def found_spellings(
             spellings[name] = Spelling(spelling.decimal, next(iter(sure)))
         elif spelling.thousands == "." and "." not in sure and name not in skip:
             raise _either_mark(path, name, numbers[name])
-        elif spelling.thousands != " " or " " in sure:
+        elif spelling.thousands in {"", *sure} or numbers[name].is_grouped(spelling):
             spellings[name] = spelling
     return {name: spelling for name, spelling in spellings.items() if spelling != _PLAIN}
 
@@ -168,11 +173,10 @@ def _numbers(texts: Collection[str], known: TableFormat) -> _Numbers:
     if n_odd > max(_MOST_ODD, len(present) // 10) or n_odd > len(numeric):
         return _Numbers(numeric, [])
     used = set(_MARKS).intersection("".join(numeric))
-    decimals = [known.decimal] if known.decimal else [".", ","]
+    decimals = [known.decimal] if known.decimal else [m for m in ".," if m != known.thousands]
     groupings = used if known.thousands is None else used & {known.thousands}
-    is_loose = known.thousands is not None
     spellings = [
-        Spelling(decimal, thousands, is_loose)
+        Spelling(decimal, thousands)
         for decimal in decimals
         for thousands in ["", *sorted(groupings - {decimal})]
     ]
