@@ -16,6 +16,7 @@ from aim_core.tables.columns.calendar import UNITS, next_unit, unit_start, unit_
 from aim_core.tables.columns.listed import FALSE_TEXTS, TRUE_TEXTS, BooleanColumn, CategoricalColumn
 from aim_core.tables.columns.numbers import ContinuousColumn, IntegerColumn
 from aim_core.tables.columns.temporal import DateColumn
+from aim_core.tables.files.formats import TableSource
 from aim_core.tables.files.reading import read_chunks
 from aim_core.tables.schema import Schema
 from aim_core.tables.toml import toml_text
@@ -54,7 +55,7 @@ class DraftedSchema:
 
 
 def draft_schema(
-    path: Path | str, bins: int = N_BINS, max_categories: int = MAX_CATEGORIES
+    source: TableSource | Path | str, bins: int = N_BINS, max_categories: int = MAX_CATEGORIES
 ) -> DraftedSchema:
     """Infer columns from a table, read in chunks with bounded memory.
 
@@ -65,7 +66,7 @@ def draft_schema(
     if bins < 1 or max_categories < 1:
         raise SchemaError("a draft needs at least 1 bin and 1 category; give larger numbers")
     profiles: dict[str, ColumnProfile] = {}
-    for chunk in read_chunks(path):
+    for chunk in read_chunks(source):
         for name, cells in chunk.items():
             profiles.setdefault(name, ColumnProfile(name, max_categories)).add(cells)
     columns, notes, dropped = [], {}, {}
@@ -79,7 +80,10 @@ def draft_schema(
         notes[name] = note
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-        raise SchemaError(f"no column of {path} can be drafted ({reasons}); write a schema by hand")
+        raise SchemaError(
+            f"no column of {TableSource.of(source).path} can be drafted ({reasons}); "
+            "write a schema by hand"
+        )
     return DraftedSchema(Schema(tuple(columns), tuple(dropped)), notes, dropped)
 
 

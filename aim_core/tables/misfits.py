@@ -1,5 +1,6 @@
 """Values of a holder's table that do not fit the schema, or were made to, counted per column."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from aim_core.tables.constraints import Constraint
 
 N_EXAMPLES = 3
 _MAX_SHOWN = 40
+_COMMA_NUMBER = re.compile(r"'[+-]?[0-9]+,[0-9]+'")
 
 
 @dataclass
@@ -31,6 +33,11 @@ class _ColumnMisfits:
                 f"  {self.column.name}: {_counted(self.n_misfits, 'value is', 'values are')} not "
                 f"{self.column.describe()} ({', '.join(self.examples)})"
             )
+            if any(_COMMA_NUMBER.search(example) for example in self.examples):
+                lines.append(
+                    "    (if the comma belongs to numbers, say what it means: --decimal comma or "
+                    "--thousands comma; in a holder's config under [format])"
+                )
         if self.n_absent:
             lines.append(
                 f"  {self.column.name}: {_counted(self.n_absent, 'value is', 'values are')} "

@@ -13,6 +13,7 @@ from aim_core.models.fitters import FitterKind
 from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
 from parties.errors import ConfigError
+from parties.setup.table_options import TABLE_HELP, TableOptions
 
 if TYPE_CHECKING:
     from parties.identity.certificates import Identity
@@ -50,12 +51,10 @@ def party_command(
 
 
 @dataclass(frozen=True)
-class SubmitOptions:
+class SubmitOptions(TableOptions):
     """The options of `distaim submit`: a file with everything, or what a usual site needs."""
 
-    table: Annotated[Path | None, typer.Argument(help="This holder's table, CSV or Parquet.")] = (
-        None
-    )
+    table: Annotated[Path | None, typer.Argument(help=f"This holder's table: {TABLE_HELP}.")] = None
     manifest: Annotated[Path | None, typer.Option(help="The approved manifest.")] = None
     certificate: CertificateFile = None
     key: KeyFile = None
@@ -84,6 +83,7 @@ class SubmitOptions:
         return HoldersConfig(
             manifest=path,
             table=self.table,
+            format=self.table_format,
             outbox=self.outbox or state / "distaim" / "outbox",
             receipts=self.receipts,
             members=[member],

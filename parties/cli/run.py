@@ -1,10 +1,12 @@
 """`distaim run` on the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from aim_core.tables.files.formats import TableSource
 from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
 from parties.local.options import RunOptions
@@ -19,9 +21,17 @@ app = typer.Typer()
 @takes_options(RunOptions)
 def run_command(options: RunOptions, as_json: Json = False) -> None:
     """Run everything on this machine: parties, holders and estimator as separate processes."""
+    guarded(lambda: _print_summary(_run(options), options.out, as_json), as_json)
+
+
+def _run(options: RunOptions) -> "RunFacts":
+    from aim_core.tables.files.stdin import on_disk
     from parties.local.run import run  # the other commands need not wait for it
 
-    guarded(lambda: _print_summary(run(options), options.out, as_json), as_json)
+    if options.table is None:
+        return run(options)
+    with on_disk(TableSource(options.table)) as source:
+        return run(replace(options, table=source.path))
 
 
 def _print_summary(facts: "RunFacts", out: Path, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from aim_core.counts.workload import maximal_cliques
 from aim_core.domain import Clique, Domain
 from aim_core.errors import TableError
 from aim_core.studies.splits import Owners, assign
+from aim_core.tables.files.formats import TableSource
 from aim_core.tables.files.reading import encoded_chunks
 from mpc.session.retrying import Backoff, Deadline, retry
 from mpc.steps.upload import UploadFormat
@@ -67,16 +68,16 @@ def _tables(
 ) -> Iterator[tuple[HolderMember, Iterable[CodeTable]]]:
     """Yield each member's rows as chunks of codes; one member's table is never held as a whole."""
     if len(config.members) == 1:
-        yield config.members[0], encoded_chunks(config.table, inputs.schema)
+        yield config.members[0], encoded_chunks(config.source, inputs.schema)
         return
-    codes = read_codes(config.table, inputs)
+    codes = read_codes(config.source, inputs)
     n_holders = len(config.members)
     owners = assign(codes, inputs.domain, n_holders, config.split, config.seed, config.target)
     for number, member in enumerate(config.members):
         yield member, _rows_of(codes, owners, number)
 
 
-def read_codes(table: Path, inputs: PublicInputs) -> list[CodeTable]:
+def read_codes(table: TableSource, inputs: PublicInputs) -> list[CodeTable]:
     """Code a table and keep its codes in the narrowest type that holds the largest one."""
     narrow = np.min_scalar_type(max(inputs.domain.sizes) - 1)
     return [chunk.astype(narrow) for chunk in encoded_chunks(table, inputs.schema)]

@@ -106,7 +106,8 @@ class LocalNetwork:
     def _holders_config(self) -> HoldersConfig:
         return HoldersConfig(
             manifest=self._manifest_path,
-            table=self._prepared.table.resolve(),
+            table=self._prepared.table.path.resolve(),
+            format=self._prepared.table.format,
             outbox=self._work / "outbox",
             members=[
                 HolderMember(name=own.name, certificate=own.certificate_path, key=own.key_path)

@@ -11,6 +11,7 @@ from aim_core.models.fitters import FitterKind
 from mpc.noise.kinds import NoiseKind
 from parties.agreement.choices import ADAPTIVE, ROUNDS, WORKLOAD_HELP, Choices
 from parties.agreement.values import EngineKind
+from parties.setup.table_options import TABLE_HELP, TableOptions
 
 
 class OracleKind(StrEnum):
@@ -21,7 +22,7 @@ class OracleKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(Choices):
+class RunOptions(Choices, TableOptions):
     """What the user asked for.
 
     `table` None is the demo table. `seed` None draws one, or takes that of `dry_run_noise`.
@@ -29,7 +30,8 @@ class RunOptions(Choices):
 
     out: Annotated[Path, typer.Option(help="New folder for the results.")]
     table: Annotated[
-        Path | None, typer.Argument(help="CSV or Parquet; without it, a demo table.")
+        Path | None,
+        typer.Argument(help=f"{TABLE_HELP}, - is stdin; without it, a demo table."),
     ] = None
     schema: Annotated[Path | None, typer.Option(help="Public schema, TOML or JSON.")] = None
     epsilon: Annotated[str, typer.Option(help="Privacy budget, exact, such as 1 or 0.5.")] = "1"

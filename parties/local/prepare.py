@@ -2,7 +2,6 @@
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.noise_facts import Noise
 from aim_core.studies.clinic import write_clinic
 from aim_core.studies.splits import check_split, parse_kind
+from aim_core.tables.files.formats import TableSource
 from aim_core.tables.files.reading import encoded_chunks
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import load_schema
@@ -37,7 +37,7 @@ class Prepared:
     """
 
     options: RunOptions
-    table: Path
+    table: TableSource
     real: dict[Clique, np.ndarray]
     n_rows: int
     derived: Derived
@@ -140,10 +140,10 @@ def _terms(options: RunOptions) -> Terms:
     return read_terms(options, options.parties, seed, options.participation)
 
 
-def _table_and_schema(options: RunOptions) -> tuple[Path, Schema]:
+def _table_and_schema(options: RunOptions) -> tuple[TableSource, Schema]:
     if options.table is not None and options.schema is not None:
         if not options.table.is_file():
             raise ConfigError(f"there is no table {options.table}; check the path")
-        return options.table, load_schema(options.schema)
+        return TableSource(options.table, options.table_format), load_schema(options.schema)
     table, schema = write_clinic(options.out / "demo")
-    return table, load_schema(schema)
+    return TableSource(table), load_schema(schema)

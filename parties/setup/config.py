@@ -1,5 +1,6 @@
 """Each site's own settings: addresses, paths, timeouts. Nothing here decides privacy."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from aim_core.models.fitters import FitterKind
 from aim_core.studies.splits import parse_kind
+from aim_core.tables.files.formats import TableFormat, TableSource
 from mpc.session.access import MAX_PARTIES
 from parties.agreement.settings_file import read_settings
 from parties.agreement.values import AsText, Frozen, Name, Port, describe, refused_as_value_error
@@ -17,6 +19,16 @@ from parties.identity.certificates import Identity
 
 def _as_path(value: object) -> object:
     return Path(value) if isinstance(value, str) else value
+
+
+def _as_format(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    unknown = set(value) - {each.name for each in fields(TableFormat)}
+    if unknown:
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+    with refused_as_value_error():
+        return TableFormat(**value)
 
 
 def _positive(value: float) -> float:
@@ -89,11 +101,13 @@ def _is_split(text: str) -> str:
 class HoldersConfig(Frozen):
     """The site of one data holder, or of several simulated ones that share a table.
 
-    `outbox` has the shares until all parties have them; `receipts` is where receipts are kept.
+    `format` is how the table is written in its file, where that is not clear. `outbox` has
+    the shares until all parties have them; `receipts` is where receipts are kept.
     """
 
     manifest: PathText
     table: PathText
+    format: Annotated[TableFormat, BeforeValidator(_as_format)] = TableFormat()
     outbox: PathText
     receipts: PathText | None = None
     members: Annotated[list[HolderMember], Field(min_length=1)]
@@ -102,6 +116,11 @@ class HoldersConfig(Frozen):
     seed: int = 0
     connect_timeout: Seconds = 120.0
     request_timeout: Seconds = 600.0
+
+    @property
+    def source(self) -> TableSource:
+        """Return the table as it is read."""
+        return TableSource(self.table, self.format)
 
 
 class EstimatorConfig(SiteConfig):

@@ -1,4 +1,4 @@
-"""How tables lie in files: CSV and Parquet, read in chunks of texts.
+"""How tables lie in files: text, Parquet, Arrow, Excel; read in chunks of texts.
 
 Nothing here knows a schema.
 """

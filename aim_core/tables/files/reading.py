@@ -1,4 +1,4 @@
-"""Reading a holder's table, larger than memory if need be: CSV or Parquet, chunk by chunk."""
+"""Reading a holder's table, larger than memory if need be, chunk by chunk."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 from aim_core.arrays import CodeTable
 from aim_core.errors import TableError
 from aim_core.tables.cells import Chunk
-from aim_core.tables.files.checks import first_bytes
+from aim_core.tables.files.arrow_files import arrow_chunks
 from aim_core.tables.files.csv_files import csv_chunks
-from aim_core.tables.files.parquet_files import PARQUET_MAGIC, parquet_chunks
+from aim_core.tables.files.excel_files import excel_chunks
+from aim_core.tables.files.formats import TableFormat, TableSource
+from aim_core.tables.files.forms import Form, form_of
 from aim_core.tables.misfits import Misfits
 from aim_core.tables.schema import Schema
 
@@ -16,29 +18,31 @@ N_CHUNK_ROWS = 65_536
 
 
 def read_chunks(
-    path: Path | str, n_rows: int = N_CHUNK_ROWS, skip: Collection[str] = ()
+    source: TableSource | Path | str, n_rows: int = N_CHUNK_ROWS, skip: Collection[str] = ()
 ) -> Iterator[Chunk]:
     """Read a table in chunks of at most `n_rows` rows; every cell is a text, or is not there.
 
     Columns named in `skip` are left out, whatever they hold.
 
-    The format follows from the file's first bytes: Parquet, gzipped CSV, or else CSV (UTF-8,
-    commas, a header line). Nothing is guessed about types. Raises TableError for a file that is
-    missing, unreadable or not what it seems, for a table without header or rows, for rows of
-    another length than the header, and for column names that are empty or occur twice.
+    The form follows from the file's first bytes, or else from its name: Parquet, Feather or
+    Arrow, Excel, or else text, in gzip or zip too. How a text is written follows from the source's
+    format, or else from the first rows where it is clear there; a path is a source without a
+    format. Nothing is guessed about types. Raises TableError for a file that is missing, unreadable
+    or not what it seems, or of a form that is not read; for a text that might be written in two
+    ways; for a table without header or rows; for rows of another length than the header; and for
+    column names that occur twice. MissingExtra for an Excel file without the package for it.
     """
-    path = Path(path)
-    chunks_of = parquet_chunks if _is_parquet(path) else csv_chunks
+    source = TableSource.of(source)
     empty = True
-    for chunk in chunks_of(path, n_rows, skip):
+    for chunk in _chunks(source.path, source.format, n_rows, skip):
         empty = False
         yield chunk
     if empty:
-        raise TableError(f"the table {path} has a header but no rows; give a table with rows")
+        raise TableError(f"the table {source.path} has a header but no rows; give one with rows")
 
 
 def encoded_chunks(
-    path: Path | str, schema: Schema, n_rows: int = N_CHUNK_ROWS
+    source: TableSource | Path | str, schema: Schema, n_rows: int = N_CHUNK_ROWS
 ) -> Iterator[CodeTable]:
     """Read and code a table in chunks of (at most `n_rows`, n_columns) codes.
 
@@ -48,7 +52,7 @@ def encoded_chunks(
     """
     misfits = Misfits()
     first_row = 1
-    for chunk in read_chunks(path, n_rows, skip=schema.unread):
+    for chunk in read_chunks(source, n_rows, skip=schema.unread):
         codes = schema.encode_collecting(chunk, misfits, first_row)
         first_row += len(codes)
         if not misfits:
@@ -57,6 +61,20 @@ def encoded_chunks(
         raise misfits.error()
 
 
-def _is_parquet(path: Path) -> bool:
-    named = path.suffix.lower() in (".parquet", ".pq")
-    return named or first_bytes(path).startswith(PARQUET_MAGIC)
+def _chunks(path: Path, known: TableFormat, n_rows: int, skip: Collection[str]) -> Iterator[Chunk]:
+    form = form_of(path)
+    if form in (Form.PARQUET, Form.ARROW):
+        _check_unneeded(path, form, known.given)
+        return arrow_chunks(path, form, n_rows, skip)
+    if form is Form.EXCEL:
+        _check_unneeded(path, form, [name for name in known.given if name != "header"])
+        return excel_chunks(path, known.header, n_rows, skip)
+    return csv_chunks(path, form, known, n_rows, skip)
+
+
+def _check_unneeded(path: Path, form: Form, given: list[str]) -> None:
+    if given:
+        names = ", ".join(f"--{name}" for name in given)
+        raise TableError(
+            f"the {form.value} file {path} says itself how it is written; leave out {names}"
+        )
