@@ -3,14 +3,31 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from aim_core.models.fitters import FitterKind
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS, Choices
+from parties.agreement.choices import Choices
 from parties.agreement.values import EngineKind
+
+
+def read_rounds(text: str) -> int | None:
+    """Read the option --rounds: adaptive is None."""
+    if text == "adaptive":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(
+            f"{text!r} is neither adaptive nor a number", param_hint="--rounds"
+        )
+    return int(text)
+
+
+ROUNDS = typer.Option(parser=read_rounds, metavar="<str>", help="adaptive, or a number of rounds.")
+ADAPTIVE = MappingProxyType({"written": "adaptive"})
+"""Metadata of a field for ROUNDS: how its default, None, is written on the command line."""
 
 
 class OracleKind(StrEnum):
