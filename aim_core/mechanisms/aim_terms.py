@@ -1,11 +1,11 @@
 """The terms of a run of AIM: what decides it, and what it ends with. All of it is public."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 from aim_core.domain import Clique
 from aim_core.errors import MechanismError
+from aim_core.models.junction_tree import check_model_mb
 from aim_core.models.measurement import Measurement, Model
 from aim_core.privacy.participation import EVERYBODY, Participation
 from aim_core.privacy.zcdp import check_alpha
@@ -36,12 +36,11 @@ class AimSettings:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_model_mb(self.max_model_mb)
         if self.rho <= 0:
             raise MechanismError("the budget rho must be positive")
         if self.rounds is not None and self.rounds < 1:
             raise MechanismError(f"{self.rounds} rounds were asked for; ask for at least 1")
-        if not self.max_model_mb > 0 or math.isinf(self.max_model_mb):
-            raise MechanismError(f"a model of {self.max_model_mb} MB cannot be; allow more than 0")
         if self.n_max < 1 or self.y_max < 1:
             raise MechanismError("the bounds n_max and y_max must be at least 1")
 

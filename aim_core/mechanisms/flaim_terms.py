@@ -1,6 +1,5 @@
 """The terms of a run of FLAIM: its variants, what a record pays for, and the noise."""
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from aim_core.arrays import FloatArray
 from aim_core.errors import MechanismError
+from aim_core.models.junction_tree import check_model_mb
 from aim_core.privacy.noise_facts import Noise
 from aim_core.privacy.participation import Participation
 from aim_core.privacy.zcdp import check_alpha
@@ -81,12 +81,11 @@ class FlaimSettings:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_model_mb(self.max_model_mb)
         if self.rho <= 0:
             raise MechanismError("the budget rho must be positive")
         if self.rounds < 1 or self.local_steps < 1:
             raise MechanismError("FLAIM needs at least one round and one local step")
-        if not 0 < self.max_model_mb < math.inf:
-            raise MechanismError(f"a model of {self.max_model_mb} MB cannot be; allow more than 0")
 
 
 class VariantPlan:

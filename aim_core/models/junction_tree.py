@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from aim_core.domain import Clique, Domain
+from aim_core.errors import MechanismError
+
+_MOST_MB = 10**6
 
 
 class CellCounts(dict[int, int]):
@@ -197,6 +200,17 @@ def hypothetical_cells(
             known[key] = _tree_cells(graph, cells)
         counts.append(known[key])
     return counts
+
+
+def check_model_mb(megabytes: Fraction | float) -> None:
+    """Raise MechanismError unless a bound on a model's size is one: above 0 MB, a million at most.
+
+    A megabyte is 2**20 bytes, at 8 bytes a cell of the junction tree.
+    """
+    if not 0 < megabytes <= _MOST_MB:  # in this form it refuses a NaN too
+        raise MechanismError(
+            "the largest model must be above 0 MB and at most a million; give such a size"
+        )
 
 
 def affordable(

@@ -1,9 +1,6 @@
 """What a user may choose of a job's terms, as it is written; to name it loads no arithmetic."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
-
-import typer
 
 from mpc.noise.kinds import NoiseKind
 from parties.agreement.values import EngineKind
@@ -26,23 +23,3 @@ class Choices:
     max_model_mb: str
     noise: NoiseKind
     engine: EngineKind
-
-
-def read_rounds(text: str) -> int | None:
-    """Read the option --rounds: adaptive is None."""
-    if text == "adaptive":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(
-            f"{text!r} is neither adaptive nor a number", param_hint="--rounds"
-        )
-    return int(text)
-
-
-WORKLOAD_HELP = (
-    "1way, 2way, 3way, random:COUNT:SEED, columns such as age,income, or a file; joined by +, "
-    "weighed as in age,income*5."
-)
-ROUNDS = typer.Option(parser=read_rounds, metavar="<str>", help="adaptive, or a number of rounds.")
-ADAPTIVE = MappingProxyType({"written": "adaptive"})
-"""Metadata of a field for ROUNDS: how its default, None, is written on the command line."""

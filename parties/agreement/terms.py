@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
-from aim_core.errors import MechanismError
 from aim_core.mechanisms.aim_terms import AimSettings
+from aim_core.models.junction_tree import check_model_mb
 from aim_core.privacy.participation import Participation, check_rate
 from aim_core.privacy.zcdp import check_alpha, check_budget, parse_rational
 from mpc.noise.kinds import NoiseKind
@@ -18,8 +18,6 @@ from parties.agreement.values import EngineKind, parse_fraction, refused_as_conf
 
 ALPHA = Fraction(9, 10)
 """Part of a round's budget that measures; the rest selects."""
-
-_MOST_MB = 10**6
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,7 @@ class Terms:
         check_budget(self.epsilon.value, self.delta.value)
         check_rate(self.participation)
         check_alpha(self.alpha)
-        if not 0 < self.max_model_mb <= _MOST_MB:
-            raise MechanismError(
-                "the largest model must be above 0 MB and at most a million; give such a size"
-            )
+        check_model_mb(self.max_model_mb)
 
     @property
     def costs(self) -> NoiseCosts:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS, WORKLOAD_HELP
 from parties.agreement.values import EngineKind
 from parties.cli.common import Json, guarded, warn_of_expiry, warn_of_noise
 from parties.cli.options import takes_options
+from parties.local.options import ADAPTIVE, ROUNDS, WORKLOAD_HELP
 
 if TYPE_CHECKING:
     from parties.agreement.manifest import Manifest

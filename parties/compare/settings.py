@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aim_core.mechanisms.flaim_terms import Variant
+from aim_core.models.junction_tree import check_model_mb
 from aim_core.privacy.participation import check_rate
 from aim_core.privacy.zcdp import check_budget, parse_rational
 from aim_core.studies.splits import parse_kind
@@ -83,8 +84,7 @@ def check_settings(settings: CompareSettings) -> None:
         for epsilon in settings.epsilons or [""]:
             check_budget(parse_rational(epsilon, "epsilon"), delta)
         parse_kind(settings.split)
-    if parse_rational(settings.max_model_mb, "max_model_mb") <= 0:
-        raise ConfigError("the largest model must be above 0 MB")
+        check_model_mb(parse_rational(settings.max_model_mb, "max_model_mb"))
     _check_table(settings)
 
 

@@ -3,15 +3,36 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from aim_core.models.fitters import FitterKind
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS, WORKLOAD_HELP, Choices
+from parties.agreement.choices import Choices
 from parties.agreement.values import EngineKind
 from parties.setup.table_options import TABLE_HELP, TableOptions
+
+
+def read_rounds(text: str) -> int | None:
+    """Read the option --rounds: adaptive is None."""
+    if text == "adaptive":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(
+            f"{text!r} is neither adaptive nor a number", param_hint="--rounds"
+        )
+    return int(text)
+
+
+WORKLOAD_HELP = (
+    "1way, 2way, 3way, random:COUNT:SEED, columns such as age,income, or a file; joined by +, "
+    "weighed as in age,income*5."
+)
+ROUNDS = typer.Option(parser=read_rounds, metavar="<str>", help="adaptive, or a number of rounds.")
+ADAPTIVE = MappingProxyType({"written": "adaptive"})
+"""Metadata of a field for ROUNDS: how its default, None, is written on the command line."""
 
 
 class OracleKind(StrEnum):

@@ -121,17 +121,23 @@ def plaintext_noise(options: RunOptions) -> PlaintextNoise:
     return PlaintextNoise(options.parties, honest, options.threshold + 1, sampler)
 
 
-def privacy_warnings(options: RunOptions) -> list[str]:
-    """Return what has to be said of a run that is not private."""
+def privacy_warnings(options: RunOptions, schema: Schema) -> list[str]:
+    """Return what has to be said of a run that is not private, or whose schema may not be."""
+    draft = (
+        "the schema is marked as a draft: what it took from the data (ranges, categories, listed "
+        "numbers) is not covered by the guarantee and shows in the synthetic table. Replace it by "
+        "what is publicly known and remove `draft = true` before you share anything"
+    )
+    drafted = [draft] if schema.draft else []
     if options.dry_run_noise is None:
-        return []
+        return drafted
     text = (
         f"NO PRIVACY: the noise of this dry run comes from the public seed {options.dry_run_noise},"
         " so anybody can take it away again. Share nothing of this run, neither the synthetic "
         "table nor the model, if the table is not public; run again without --dry-run-noise for "
         "results with a guarantee."
     )
-    return [text]
+    return [text, *drafted]
 
 
 def _terms(options: RunOptions) -> Terms:

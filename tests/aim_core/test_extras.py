@@ -1,4 +1,4 @@
-"""What a lean install says about the packages that it lacks, and what it loads."""
+"""What a lean install says about the packages that it lacks."""
 
 import subprocess
 import sys
@@ -9,8 +9,6 @@ import pytest
 
 from aim_core.errors import AimError, MissingExtra
 from aim_core.extras import import_optional
-
-OPTIONAL = "{'jax', 'mbi', 'sklearn', 'networkx', 'mpyc'} & set(sys.modules)"
 
 
 def test_a_missing_package_is_answered_with_the_extra_to_install() -> None:
@@ -30,18 +28,6 @@ def test_a_package_that_lacks_one_of_its_own_is_not_called_missing(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nobody"):
         import_optional("half_there", "mbi")
-
-
-@pytest.mark.parametrize(
-    "module",
-    ["parties.cli.app", "parties.local.run", "parties.compare.bench"],
-)
-def test_nothing_optional_is_loaded_before_it_is_asked_for(module: str) -> None:
-    program = f"import sys, {module}; print(*sorted({OPTIONAL}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert not done.stdout.strip()
 
 
 ROWS = "import numpy as np; rows = np.eye(2, dtype=int); domain = Domain(('a', 'b'), (2, 2)); "

@@ -133,10 +133,10 @@ def test_the_mechanism_loads_neither_network_nor_jax() -> None:
     assert loaded_by(program, "mpc", "parties", "mpyc", "jax", "mbi", "sklearn") == []
 
 
-def test_a_default_run_loads_no_extra(tmp_path: Path) -> None:
-    """All of the parent's code, and all roles' modules: the extras are for who asks for them."""
+def test_nothing_optional_is_loaded_before_it_is_asked_for() -> None:
+    """All roles' modules, all commands and the comparison: extras are for who asks for them."""
     program = (
         "import parties.local.run, parties.party.process, parties.holder.submit\n"
-        "import parties.estimator.job, parties.cli.app"
+        "import parties.estimator.job, parties.cli.app, parties.compare.bench"
     )
-    assert loaded_by(program, "mbi", "jax", "sklearn", "networkx", "mkdocs") == []
+    assert loaded_by(program, "mbi", "jax", "sklearn", "networkx", "mpyc", "mkdocs") == []

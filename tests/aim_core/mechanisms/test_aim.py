@@ -237,6 +237,7 @@ def test_a_measurement_needs_the_marginals_asked_for(answer: object) -> None:
         {"max_model_mb": 0},
         {"max_model_mb": float("nan")},
         {"max_model_mb": float("inf")},
+        {"max_model_mb": 1.1e6},
         {"n_max": 0},
         {"y_max": 0},
     ],

@@ -318,6 +318,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         {"rounds": 0},
         {"local_steps": 0},
         {"max_model_mb": 0},
+        {"max_model_mb": 1.1e6},
     ]
     for changes in impossible:
         with pytest.raises(MechanismError):

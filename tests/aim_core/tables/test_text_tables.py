@@ -13,7 +13,7 @@ from aim_core.tables.files.reading import encoded_chunks, read_chunks
 from aim_core.tables.schema_file import schema_from_dict
 from tests.support.cells_of import read_all, written
 
-ROWS = [("b", "m", "1.5"), ("c", "f", "2.5"), ("b", "m", "1.5")]
+ROWS: list[tuple[str, ...]] = [("b", "m", "1.5"), ("c", "f", "2.5"), ("b", "m", "1.5")]
 
 
 def table(separator: str, rows: list[tuple[str, ...]] = ROWS, names: str = "xyz") -> str:

@@ -11,11 +11,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mpc.noise.kinds import NoiseKind
-from parties.agreement.choices import ADAPTIVE, ROUNDS
 from parties.cli.init import InitOptions
 from parties.cli.options import takes_options
 from parties.cli.roles import JobOptions, SubmitOptions
-from parties.local.options import RunOptions
+from parties.local.options import ADAPTIVE, ROUNDS, RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
