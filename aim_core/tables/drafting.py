@@ -29,7 +29,8 @@ _HEADER = """DRAFT SCHEMA - NOT PRIVATE UNTIL REVIEWED.
 A schema is public: all parties see it, and it is not protected by differential privacy.
 Each entry marked "taken from the data" was read from this table and may reveal a person
 (a rare category, an extreme value). Replace it by what is publicly known, for example the code
-book's categories or a range that holds for anybody, then remove the mark."""
+book's categories or a range that holds for anybody, then remove the mark.
+At the end remove `draft = true`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def draft_schema(
             f"no column of {TableSource.of(source).path} can be drafted ({reasons}); "
             "write a schema by hand"
         )
-    return DraftedSchema(Schema(tuple(columns), tuple(dropped)), notes, dropped)
+    return DraftedSchema(Schema(tuple(columns), tuple(dropped), draft=True), notes, dropped)
 
 
 def _reason_to_drop(profile: ColumnProfile) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parties.agreement.choices import WORKLOAD_HELP
 from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
+from parties.local.options import WORKLOAD_HELP
 
 if TYPE_CHECKING:
     from parties.compare.settings import CompareSettings

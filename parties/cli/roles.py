@@ -108,7 +108,7 @@ def submit_command(
 
     def share() -> None:
         settings = options.settings()
-        sent = submit(settings)
+        sent = submit(settings, lambda text: typer.echo(text, err=True))
         if options.config is not None or as_json:
             typer.echo(UploadsSent(upload_bytes=sent).model_dump_json())
             return

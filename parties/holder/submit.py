@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,16 +40,17 @@ from parties.wire.messages import RECEIPT_PURPOSE, UploadReceipt, parse
 _PAUSES = Backoff(0.5, 5.0)
 
 
-def submit(config: HoldersConfig) -> dict[str, int]:
+def submit(config: HoldersConfig, notify: Callable[[str], None]) -> dict[str, int]:
     """Share and upload the table of each member; return the bytes uploaded per member.
 
-    With several members the rows are split among them (a simulation on one machine). Raises
+    `notify` is told what the schema's rules made fit in the table of a single member. With several
+    members the rows are split among them (a simulation on one machine). Raises
     TableError for a table that does not fit the schema, and the parties' refusals.
     """
     manifest = load_approved_manifest(config.manifest)
     inputs = public_inputs(manifest)
     uploaded = {}
-    for member, chunks in _tables(config, inputs):
+    for member, chunks in _tables(config, inputs, notify):
         vector = count_vector(chunks, inputs, manifest.n_max)
         identity = Identity(member.name, member.certificate, member.key)
         outbox = config.outbox / f"{manifest.run}-{member.name}"
@@ -64,11 +65,11 @@ def submit(config: HoldersConfig) -> dict[str, int]:
 
 
 def _tables(
-    config: HoldersConfig, inputs: PublicInputs
+    config: HoldersConfig, inputs: PublicInputs, notify: Callable[[str], None]
 ) -> Iterator[tuple[HolderMember, Iterable[CodeTable]]]:
     """Yield each member's rows as chunks of codes; one member's table is never held as a whole."""
     if len(config.members) == 1:
-        yield config.members[0], encoded_chunks(config.source, inputs.schema)
+        yield config.members[0], encoded_chunks(config.source, inputs.schema, notify=notify)
         return
     codes = read_codes(config.source, inputs)
     n_holders = len(config.members)

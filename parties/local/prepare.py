@@ -1,6 +1,7 @@
 """What follows from the options of `distaim run` before anything runs."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,8 @@ from parties.local.plaintext_noise import DryRunSampler, PlaintextNoise
 class Prepared:
     """A checked run: what is public about it, and the user's own table.
 
-    `real` are the table's exact maximal marginals; they serve the plaintext oracle and the final
+    `notices` say what the schema's rules made fit, for the owner. `real` are the table's exact
+    maximal marginals; they serve the plaintext oracle and the final
     comparison, and the estimator's process never has them.
     """
 
@@ -41,6 +43,7 @@ class Prepared:
     real: dict[Clique, np.ndarray]
     n_rows: int
     derived: Derived
+    notices: Sequence[str]
 
     @property
     def inputs(self) -> PublicInputs:
@@ -103,12 +106,13 @@ def prepare(options: RunOptions) -> Prepared:
     table, schema = _table_and_schema(options)
     inputs = draft_inputs(schema, terms.workload, terms.max_cells)
     check_split(options.split, schema.domain, options.target)
-    codes = encoded_chunks(table, schema)
+    notices: list[str] = []
+    codes = encoded_chunks(table, schema, notify=notices.append)
     real = count_marginals(codes, schema.domain, maximal_cliques(inputs.workload))
     n_rows = int(next(iter(real.values())).sum())
     # The bound is public; as a power of two it tells no more than the table's magnitude.
     n_max = 2 ** n_rows.bit_length() - 1
-    return Prepared(options, table, real, n_rows, derive(terms, inputs, n_max))
+    return Prepared(options, table, real, n_rows, derive(terms, inputs, n_max), notices)
 
 
 def plaintext_noise(options: RunOptions) -> PlaintextNoise:

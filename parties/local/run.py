@@ -55,7 +55,8 @@ def run(options: RunOptions) -> RunFacts:
         raise
     started = time.perf_counter()
     with RunProgress() as progress, terminate_as_interrupt():
-        emit_warnings(privacy_warnings(options), progress.show)
+        emit_warnings(privacy_warnings(options, prepared.inputs.schema), progress.show)
+        emit_warnings(prepared.notices, progress.show)
         try:
             outcome = _outcome(prepared, progress)
         except Exception as error:
@@ -137,7 +138,7 @@ def _facts(
     return RunFacts(
         is_private=options.dry_run_noise is None,
         dry_run_noise=options.dry_run_noise,
-        warnings=[*privacy_warnings(options), *facts.warnings],
+        warnings=[*privacy_warnings(options, prepared.inputs.schema), *facts.warnings],
         epsilon=float(Fraction(exact.epsilon)),
         delta=float(Fraction(exact.delta)),
         rho_budget=float(prepared.settings.rho),

@@ -1,6 +1,6 @@
 """Reading a holder's table, larger than memory if need be, chunk by chunk."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from aim_core.arrays import CodeTable
@@ -42,13 +42,17 @@ def read_chunks(
 
 
 def encoded_chunks(
-    source: TableSource | Path | str, schema: Schema, n_rows: int = N_CHUNK_ROWS
+    source: TableSource | Path | str,
+    schema: Schema,
+    n_rows: int = N_CHUNK_ROWS,
+    notify: Callable[[str], None] | None = None,
 ) -> Iterator[CodeTable]:
     """Read and code a table in chunks of (at most `n_rows`, n_columns) codes.
 
     Raises TableError as `read_chunks` does, and at the end of the table if any value did not fit
     the schema: the error counts them over the whole table, and chunks from the first misfit on
-    are not yielded. So use no result before the iterator has ended.
+    are not yielded. So use no result before the iterator has ended. At that end `notify` is told
+    what the schema's rules made fit; it counts rows, so it is for the table's holder only.
     """
     misfits = Misfits()
     first_row = 1
@@ -59,6 +63,9 @@ def encoded_chunks(
             yield codes
     if misfits:
         raise misfits.error()
+    if notify is not None:
+        for text in misfits.notices():
+            notify(text)
 
 
 def _chunks(path: Path, known: TableFormat, n_rows: int, skip: Collection[str]) -> Iterator[Chunk]:

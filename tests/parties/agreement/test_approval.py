@@ -151,7 +151,8 @@ def party_starts(world: World, path: Path, folder: Path) -> None:
 def holder_starts(world: World, path: Path, folder: Path) -> None:
     identity = world.identities["ann"]
     member = HolderMember(name="ann", certificate=identity.certificate_path, key=identity.key_path)
-    submit(HoldersConfig(manifest=path, table=folder / "t", outbox=folder / "o", members=[member]))
+    config = HoldersConfig(manifest=path, table=folder / "t", outbox=folder / "o", members=[member])
+    submit(config, print)
 
 
 def estimator_starts(world: World, path: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ def submit_one(folder: Path, number: int, start: Barrier) -> str:
         members=[member],
     )
     start.wait(30)
-    submit(config)
+    submit(config, print)
     return name
 
 
