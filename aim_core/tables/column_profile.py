@@ -1,8 +1,9 @@
 """What one pass over a table learns of a column, in bounded memory."""
 
-import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import numpy as np
 
@@ -16,61 +17,99 @@ from aim_core.tables.parsing import (
     parse_number,
 )
 
-MAX_DECIMALS = 6
-"""Most decimals that are counted."""
+MAX_TEXTS = 20_000
+"""Most different texts that are counted; of more, a sample is, and what many rows have."""
+
+NO_VALUES = frozenset(
+    {".", "?", "-", "--", "*", "N", "n.a.", "N.A.", "unknown", "Unknown", "missing", "Missing"}
+    | {"0000-00-00", "00.00.0000", "00/00/0000"}
+)
+"""Texts that stand for no value where all others are numbers, days or times."""
 
 
 @dataclass
 class ColumnProfile:
-    """What the pass over a table keeps of one column: few texts, and the limits of numbers.
+    """What the pass over a table keeps of one column: counted texts, and the limits of numbers.
 
-    `integers`, `numbers` and `days` are [lowest, highest] while every value so far is one, empty
-    before the first, and None for ever once a value is none.
+    `counts` says how many rows have each text; of more than `MAX_TEXTS` different ones a sample by
+    their hashes stays, with those that many rows have, and `is_complete` is false. `odd` counts
+    texts that are no numbers. `integers`, `numbers` and `days` are [lowest, highest], empty before
+    the first;
+    `integers` and `days` are None for ever once a value is none.
     """
 
     name: str
     max_categories: int
     n_present: int = 0
     n_missing: int = 0
-    n_decimals: int = 0
-    categories: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    odd: Counter[str] = field(default_factory=Counter)
+    is_complete: bool = True
     integers: list[int] | None = field(default_factory=list)
-    numbers: list[float] | None = field(default_factory=list)
+    numbers: list[float] = field(default_factory=list)
     days: list[int] | None = field(default_factory=list)
     running: int | None = None
     is_running: bool = True
+    _one_in: int = 1
 
     def add(self, cells: Cells) -> None:
         """Take in one chunk of the column."""
-        present = [text for text in cells.stripped if text not in MISSING_TEXTS]
-        blank = np.array([text in MISSING_TEXTS for text in cells.stripped] + [True], dtype=bool)
-        n_missing = int(np.sum(blank[cells.indices]))
-        self.n_missing += n_missing
-        self.n_present += len(cells) - n_missing
-        if len(self.categories) <= self.max_categories:
-            room = self.max_categories + 1 - len(self.categories)
-            new = (text for text in present if text not in self.categories)
-            self.categories.update(itertools.islice(new, room))
-        self._add_numbers(present, len(cells))
-        self.days = _limits(self.days, [parse_day(text) for text in present])
+        texts = cells.stripped
+        rows = np.bincount(cells.indices[cells.indices >= 0], minlength=len(texts)).tolist()
+        present = {t: n for t, n in zip(texts, rows, strict=True) if t not in MISSING_TEXTS}
+        n_present = sum(present.values())
+        self.n_present += n_present
+        self.n_missing += len(cells) - n_present
+        self._count(present)
+        valued = [text for text in present if text not in NO_VALUES]
+        self.days = _limits(self.days, [parse_day(text) for text in valued])
+        self._add_numbers(valued, present, len(cells))
 
-    def _add_numbers(self, present: list[str], n_rows: int) -> None:
-        if any(has_leading_zero(text) for text in present):
-            self.integers = self.numbers = None
+    @property
+    def n_odd(self) -> int:
+        """Rows whose text is neither a number nor one of `NO_VALUES`."""
+        return self.odd.total()
+
+    def _count(self, present: dict[str, int]) -> None:
+        for text, n in present.items():
+            self.counts[text] += n
+        while len(self.counts) > MAX_TEXTS:
+            self.is_complete = False
+            self._one_in *= 2
+            least = self.n_present // 40
+            self.counts = Counter(
+                {
+                    text: n
+                    for text, n in self.counts.items()
+                    if n > least or crc32(text.encode("utf-8", "replace")) % self._one_in == 0
+                }
+            )
+            if self._one_in > 1 << 32:
+                break
+
+    def _add_numbers(self, valued: list[str], present: dict[str, int], n_rows: int) -> None:
+        numbers = [text for text in valued if is_number(text)]
+        for text in valued:
+            if not is_number(text) and (text in self.odd or len(self.odd) < MAX_TEXTS):
+                self.odd[text] += present[text]
+        found = [parse_number(text) for text in numbers]
+        self.numbers = _limits(self.numbers, found) or []
         if self.integers is not None:
-            values = [_small(parse_integer(text)) for text in present]
-            self.is_running &= len(values) == n_rows and self._follows(values)
+            values = [_small(parse_integer(text)) for text in numbers]
+            follows = len(values) == len(present) == n_rows and self._follows(values)
+            self.is_running &= follows
             self.integers = _limits(self.integers, values)
-        if self.numbers is not None:
-            floats = [parse_number(text) for text in present]
-            self.numbers = _limits(self.numbers, [x if abs(x) < 1e299 else None for x in floats])
-            self.n_decimals = max([self.n_decimals, *map(_n_decimals, present)])
 
     def _follows(self, values: list[int | None]) -> bool:
         """Tell whether the values count on from the last chunk, one by one."""
         first = values[0] if self.running is None else self.running + 1
         self.running = values[-1]
         return first is not None and values == list(range(first, first + len(values)))
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number that a column of numbers can hold; a postal code is none."""
+    return not has_leading_zero(text) and abs(parse_number(text)) < 1e15
 
 
 def _limits(limits: list[Number] | None, values: Sequence[Number | None]) -> list[Number] | None:
@@ -84,8 +123,3 @@ def _limits(limits: list[Number] | None, values: Sequence[Number | None]) -> lis
 
 def _small(value: int | None) -> int | None:
     return value if value is not None and abs(value) < 2**61 else None
-
-
-def _n_decimals(text: str) -> int:
-    """Count the digits after the point; many for a number with an exponent."""
-    return MAX_DECIMALS + 1 if "e" in text.lower() else len(text.partition(".")[2])

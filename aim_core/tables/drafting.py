@@ -4,26 +4,34 @@ Everything drafted is marked in the file: categories and ranges were read from t
 schema is published, so its owner replaces them by what is publicly known.
 """
 
-import itertools
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from aim_core.errors import SchemaError
-from aim_core.tables.column_profile import MAX_DECIMALS, ColumnProfile
+from aim_core.tables.column_profile import NO_VALUES, ColumnProfile
 from aim_core.tables.columns.base import Column, loose_text
-from aim_core.tables.columns.calendar import UNITS, next_unit, unit_start, unit_starts
-from aim_core.tables.columns.listed import FALSE_TEXTS, TRUE_TEXTS, BooleanColumn, CategoricalColumn
-from aim_core.tables.columns.numbers import ContinuousColumn, IntegerColumn
-from aim_core.tables.columns.temporal import DateColumn
+from aim_core.tables.columns.listed import (
+    FALSE_TEXTS,
+    TRUE_TEXTS,
+    BooleanColumn,
+    CategoricalColumn,
+)
 from aim_core.tables.files.formats import TableSource
 from aim_core.tables.files.reading import read_chunks
+from aim_core.tables.numbers_draft import draft_numbers
 from aim_core.tables.schema import Schema
+from aim_core.tables.times_draft import MIN_TIMES, draft_times
 from aim_core.tables.toml import toml_text
 
 N_BINS = 32
 MAX_CATEGORIES = 100
 _MIN_RUNNING = 20
+_MIN_PERSONS = 10
+_MAX_ODD = 10
+_PLACEHOLDERS = frozenset({".", "?", "-", "--", "*"})
 
 _HEADER = """DRAFT SCHEMA - NOT PRIVATE UNTIL REVIEWED.
 A schema is public: all parties see it, and it is not protected by differential privacy.
@@ -89,18 +97,66 @@ def draft_schema(
 
 
 def _reason_to_drop(profile: ColumnProfile) -> str:
-    """Say why the column is of no use; the empty text if it is of use."""
-    if not profile.n_present:
+    """Say why the column is of no use, or too close to persons; empty if it may stay."""
+    n_rows, texts = profile.n_present, profile.counts
+    if not n_rows:
         return "it has no values"
-    if profile.integers and profile.is_running and profile.n_present >= _MIN_RUNNING:
-        return "a running number, which says nothing about a row"
-    typed = profile.integers or profile.numbers or profile.days
-    if not typed and len(profile.categories) > profile.max_categories:
+    if reason := _identifiers(profile):
+        return reason
+    if _typed(profile, False, N_BINS) is not None:
+        return ""
+    if len(texts) > profile.max_categories or not profile.is_complete:
         return (
             f"more than {profile.max_categories} different texts, like names or identifiers "
             "(or numbers among other texts: clean those and draft again)"
         )
+    n_single = sum(n == 1 for n in texts.values())
+    near_unique = n_rows >= _MIN_PERSONS and 2 * n_single > n_rows
+    return "most rows have a text of their own, like names or free text" if near_unique else ""
+
+
+def _identifiers(profile: ColumnProfile) -> str:
+    """Say why whole numbers look like identifiers; the empty text if they do not."""
+    if not profile.integers or profile.n_odd or profile.n_present < _MIN_RUNNING:
+        return ""
+    if profile.is_running:
+        return "a running number, which says nothing about a row"
+    low, high = profile.integers
+    all_differ = profile.is_complete and len(profile.counts) == profile.n_present
+    if all_differ and 5 * (high - low) < 6 * profile.n_present and not profile.n_missing:
+        return "different whole numbers in every row, like shuffled identifiers"
     return ""
+
+
+def _typed(profile: ColumnProfile, missing: bool, bins: int) -> tuple[Column, str] | None:
+    """Draft a column of times or numbers, with its note; None for one of texts."""
+    texts = [text for text in profile.counts if text not in NO_VALUES]
+    if not texts or _boolean_pair(profile):
+        return None
+    may_be_times = profile.days is not None or profile.n_odd or len(texts) >= MIN_TIMES
+    if may_be_times and (column := draft_times(profile.name, missing, texts, bins)):
+        return column, f"{column.kind}: min, max and format are taken from the data"
+    if 20 * profile.n_odd > profile.n_present or len(profile.odd) > _MAX_ODD:
+        return None
+    counts: Counter[Decimal] = Counter()
+    for text in texts:
+        if text not in profile.odd:
+            counts[Decimal(text).normalize()] += profile.counts[text]
+    for limit in (Decimal(str(number)).normalize() for number in profile.numbers):
+        counts[limit] = max(counts[limit], 1)
+    if not counts:
+        return None
+    draft = draft_numbers(
+        profile.name,
+        missing,
+        counts,
+        bins,
+        n_rows=profile.n_present,
+        is_complete=profile.is_complete,
+    )
+    odd = "".join(f"; the text {text!r} in {n} rows" for text, n in profile.odd.items())
+    special = (*draft.column.special, *profile.odd)
+    return replace(draft.column, special=special), draft.note + odd
 
 
 def _column(profile: ColumnProfile, bins: int) -> tuple[Column, str]:
@@ -111,57 +167,33 @@ def _column(profile: ColumnProfile, bins: int) -> tuple[Column, str]:
     if pair:
         note = "boolean; its spellings are taken from the data"
         return BooleanColumn(profile.name, missing, *pair), note + seen
-    if profile.days:
-        return _date(profile, bins, missing), "min and max are taken from the data" + seen
-    if profile.integers:
-        return _integer(profile, bins, missing), "min and max are taken from the data" + seen
-    if profile.numbers:
-        return _continuous(profile, bins, missing), "min and max are taken from the data" + seen
-    distinct = {loose_text(text): text for text in sorted(profile.categories, reverse=True)}
-    values = tuple(sorted(distinct.values()))
-    return CategoricalColumn(profile.name, missing, values), "values are taken from the data" + seen
+    if typed := _typed(profile, missing, bins):
+        column, note = typed
+        return _with_missing_texts(column, profile, NO_VALUES, note + seen)
+    absent = _PLACEHOLDERS if len(profile.counts) > 1 else frozenset[str]()
+    texts = [text for text in profile.counts if text not in absent]
+    distinct = {loose_text(text): text for text in sorted(texts, reverse=True)}
+    column = CategoricalColumn(profile.name, missing, tuple(sorted(distinct.values())))
+    return _with_missing_texts(column, profile, absent, "values are taken from the data" + seen)
+
+
+def _with_missing_texts(
+    column: Column, profile: ColumnProfile, absent: Collection[str], note: str
+) -> tuple[Column, str]:
+    """Propose texts that seem to mean missing as such, with how often they occur."""
+    found = {text: n for text, n in profile.counts.items() if text in absent}
+    if not found:
+        return column, note
+    counted = ", ".join(f"{text!r} in {n} rows" for text, n in found.items())
+    changed = replace(column, missing=True, missing_values=tuple(found))
+    return changed, f"{note}; taken to mean missing: {counted}"
 
 
 def _boolean_pair(profile: ColumnProfile) -> tuple[tuple[str], tuple[str]] | None:
-    spelled = {loose_text(text).casefold(): text for text in sorted(profile.categories)}
+    if len(profile.counts) > 4:
+        return None
+    spelled = {loose_text(text).casefold(): text for text in sorted(profile.counts)}
     for true, false in zip(TRUE_TEXTS, FALSE_TEXTS, strict=True):
         if set(spelled) == {true, false}:
             return (spelled[true],), (spelled[false],)
     return None
-
-
-def _date(profile: ColumnProfile, bins: int, missing: bool) -> DateColumn:
-    low, high = profile.days or (1, 1)
-    unit = next((unit for unit in UNITS if _n_units(low, high, unit, bins) <= bins), UNITS[-1])
-    return DateColumn(profile.name, missing, unit_start(low, unit), next_unit(high, unit) - 1, unit)
-
-
-def _integer(profile: ColumnProfile, bins: int, missing: bool) -> IntegerColumn:
-    low, high = profile.integers or (0, 0)
-    if high - low < bins:
-        return IntegerColumn(profile.name, missing, low, high)
-    low, high = (int(limit) for limit in _outwards(Decimal(low), Decimal(high), whole=True))
-    return IntegerColumn(profile.name, missing, low, high, bins)
-
-
-def _continuous(profile: ColumnProfile, bins: int, missing: bool) -> ContinuousColumn:
-    low, high = (Decimal(str(limit)) for limit in profile.numbers or (0, 1))
-    low, high = _outwards(low, high, whole=False)
-    decimals = profile.n_decimals if profile.n_decimals <= MAX_DECIMALS else None
-    return ContinuousColumn(profile.name, missing, float(low), float(high), bins, decimals=decimals)
-
-
-def _n_units(low: int, high: int, unit: str, enough: int) -> int:
-    """Count calendar units, at most one more than `enough`: there may be millions of days."""
-    return sum(1 for _ in itertools.islice(unit_starts(low, high, unit), enough + 1))
-
-
-def _outwards(low: Decimal, high: Decimal, *, whole: bool) -> tuple[Decimal, Decimal]:
-    """Round a range outwards to limits with about two digits of the range's width."""
-    width = (high - low) or abs(high) or Decimal(1)
-    unit = Decimal(1).scaleb(width.adjusted() - 1)
-    if whole:
-        unit = max(unit, Decimal(1))
-    nice_low = (low / unit).to_integral_value(ROUND_FLOOR) * unit
-    nice_high = (high / unit).to_integral_value(ROUND_CEILING) * unit
-    return nice_low, nice_high if nice_high > nice_low else nice_high + unit
