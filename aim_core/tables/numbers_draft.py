@@ -137,7 +137,10 @@ def _edges(counts: Counts, bins: int, step: Decimal | None) -> list[Decimal]:
     width = _multiple(max(width, unit), unit)
     start = (low / width).to_integral_value(ROUND_FLOOR) * width
     n_bins = max(1, int(((high - start) / width).to_integral_value(ROUND_CEILING)))
-    equal = [start + width * number for number in range(n_bins + 1)]
+    # Decimal's quotients are rounded: a number hardly beyond an edge needs one bin more
+    start -= width if start > low else 0
+    equal = [start + width * number for number in range(n_bins + 2)]
+    equal = equal if equal[-2] < high else equal[:-1]
     if not _has_long_tail(counts, equal):
         return equal
     inner = [_multiple(_rounded(x), unit) for x in _quantiles(counts, bins)]

@@ -60,7 +60,8 @@ def test_types_are_inferred(tmp_path: Path) -> None:
     assert keys_of(draft, "zip")["values"] == ["01234", "56789"]
     day = {"type": "date", "min": "2024-01-01", "max": "2024-12-31", "unit": "month"}
     assert keys_of(draft, "day") == day
-    assert keys_of(draft, "work")["values"] == ["?", "państwo", "private, own"]
+    assert keys_of(draft, "work")["values"] == ["państwo", "private, own"]
+    assert keys_of(draft, "work")["missing_values"] == ["?"]
 
 
 def test_what_came_from_the_data_is_marked(tmp_path: Path) -> None:
