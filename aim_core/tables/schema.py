@@ -1,12 +1,13 @@
 """The public schema: a table's columns, their codes, and what becomes of other columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aim_core.arrays import Codes, CodeTable
+from aim_core.arrays import CodeTable
 from aim_core.domain import Domain
 from aim_core.errors import SchemaError, TableError
 from aim_core.tables.cells import Chunk
@@ -89,7 +90,9 @@ class Schema:
             encoded = column.encode(cells)
             codes[:, index] = encoded.codes
             misfits.add(column, encoded, cells, first_row)
-        known, coded = self._by_name(codes)
+        names = self.domain.attributes
+        known = dict(zip(names, self.columns, strict=True))
+        coded = dict(zip(names, codes.T, strict=True))
         for constraint in self.constraints:
             misfits.add_broken(constraint, constraint.n_broken(known, coded, chunk))
         return codes
@@ -106,13 +109,20 @@ class Schema:
             raise TableError(f"codes must be (n, {len(self.columns)}), got {codes.shape}")
         if np.any(codes < 0) or np.any(codes >= sizes):
             raise TableError("codes lie outside the schema's domain; use the schema they came from")
-        narrow = codes.astype(np.int32)
+        return self.decode_with(self.columns, codes.astype(np.int32), generator)
+
+    def decode_with(
+        self, columns: Sequence[Column], codes: CodeTable, generator: np.random.Generator
+    ) -> pd.DataFrame:
+        """Decode as `decode` does, (n, d) codes of other columns with the same names and values."""
+        names = self.domain.attributes
+        known = dict(zip(names, columns, strict=True))
+        coded = dict(zip(names, codes.T, strict=True))
         series: dict[str, pd.Series[Any]] = {
-            column.name: column.decode(narrow[:, index], generator)
-            for index, column in enumerate(self.columns)
+            name: known[name].decode(coded[name], generator) for name in names
         }
         orders = [order for order in self.constraints if isinstance(order, Order)]
-        keep_orders(orders, *self._by_name(narrow), series, generator)
+        keep_orders(orders, known, coded, series, generator)
         for column in self.layout:
             if isinstance(column, IdColumn):
                 series[column.name] = column.number(len(codes))
@@ -125,8 +135,3 @@ class Schema:
         columns = {"columns": [column.to_dict() for column in self.layout]}
         constraints = [constraint.to_dict() for constraint in self.constraints]
         return {**draft, **drop, **columns, **({"constraints": constraints} if constraints else {})}
-
-    def _by_name(self, codes: CodeTable) -> tuple[dict[str, Column], dict[str, Codes]]:
-        """Return the columns, and their (n,) codes, by their names."""
-        names = self.domain.attributes
-        return dict(zip(names, self.columns, strict=True)), dict(zip(names, codes.T, strict=True))

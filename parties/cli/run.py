@@ -26,12 +26,15 @@ def run_command(options: RunOptions, as_json: Json = False) -> None:
 
 def _run(options: RunOptions) -> "RunFacts":
     from aim_core.tables.files.stdin import on_disk
+    from parties.local.progress import RunProgress
     from parties.local.run import run  # the other commands need not wait for it
+    from parties.local.supervisor import terminate_as_interrupt
 
-    if options.table is None:
-        return run(options)
-    with on_disk(TableSource(options.table)) as source:
-        return run(replace(options, table=source.path))
+    with RunProgress() as progress, terminate_as_interrupt():
+        if options.table is None:
+            return run(options, progress.show)
+        with on_disk(TableSource(options.table)) as source:
+            return run(replace(options, table=source.path), progress.show)
 
 
 def _print_summary(facts: "RunFacts", out: Path, as_json: bool) -> None:

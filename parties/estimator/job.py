@@ -92,7 +92,7 @@ def _write_results(
     config: EstimatorConfig, inputs: PublicInputs, outcome: Outcome, facts: JobFacts
 ) -> None:
     np.save(config.out / CODES_FILE, outcome.codes, allow_pickle=False)
-    save_model(config.out / MODEL_FILE, outcome.model)
+    save_model(config.out / MODEL_FILE, outcome.model, inputs.schema)
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
         table.to_csv(config.table, index=False)

@@ -64,7 +64,7 @@ class LocalNetwork:
             results = self._work / "results"
             facts = JobFacts.model_validate_json((results / RESULTS_FILE).read_bytes())
             codes = np.load(results / CODES_FILE, allow_pickle=False)
-            model = load_model(results / MODEL_FILE)
+            model = load_model(results / MODEL_FILE).model
             return Outcome(codes, model, facts, facts.parties, _upload_bytes(holders))
 
     def _manifest(self) -> Manifest:

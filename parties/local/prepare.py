@@ -1,8 +1,8 @@
 """What follows from the options of `distaim run` before anything runs."""
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from aim_core.mechanisms.aim_terms import AimSettings
 from aim_core.privacy.noise_facts import Noise
 from aim_core.studies.clinic import write_clinic
 from aim_core.studies.splits import check_split, parse_kind
+from aim_core.tables.cells import Chunk
 from aim_core.tables.files.formats import TableSource
-from aim_core.tables.files.reading import encoded_chunks
+from aim_core.tables.files.reading import coded_chunks, read_chunks
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import load_schema
 from mpc.noise.kinds import NoiseKind
@@ -34,8 +35,8 @@ class Prepared:
     """A checked run: what is public about it, and the user's own table.
 
     `notices` say what the schema's rules made fit, for the owner. `real` are the table's exact
-    maximal marginals; they serve the plaintext oracle and the final
-    comparison, and the estimator's process never has them.
+    maximal marginals; they serve the plaintext oracle and the final comparison, and the estimator's
+    process never has them. `is_draft` tells that the schema is marked as a draft.
     """
 
     options: RunOptions
@@ -43,12 +44,18 @@ class Prepared:
     real: dict[Clique, np.ndarray]
     n_rows: int
     derived: Derived
+    is_draft: bool
     notices: Sequence[str]
 
     @property
     def inputs(self) -> PublicInputs:
         """Return schema, workload and candidates."""
         return self.derived.inputs
+
+    @property
+    def schema(self) -> Schema:
+        """Return the schema with its mark, if it is a draft."""
+        return replace(self.inputs.schema, draft=self.is_draft)
 
     @property
     def noise(self) -> Noise:
@@ -102,17 +109,30 @@ def prepare(options: RunOptions) -> Prepared:
 
     Raises what is wrong with them: ConfigError, or an AimError that says what to do.
     """
-    terms = _terms(options)
     table, schema = _table_and_schema(options)
-    inputs = draft_inputs(schema, terms.workload, terms.max_cells)
+    return prepare_chunks(options, table, schema, read_chunks(table, skip=schema.unread))
+
+
+def prepare_chunks(
+    options: RunOptions, table: TableSource, schema: Schema, chunks: Iterable[Chunk]
+) -> Prepared:
+    """Derive everything public for a schema and the chunks of a table.
+
+    `table` is where holders will read it; nobody does with the plaintext oracle. Raises what
+    `prepare` does.
+    """
+    terms = _terms(options)
+    reviewed = replace(schema, draft=False)  # the user has been warned; no party has to be
+    inputs = draft_inputs(reviewed, terms.workload, terms.max_cells)
     check_split(options.split, schema.domain, options.target)
     notices: list[str] = []
-    codes = encoded_chunks(table, schema, notify=notices.append)
+    codes = coded_chunks(chunks, schema, notices.append)
     real = count_marginals(codes, schema.domain, maximal_cliques(inputs.workload))
     n_rows = int(next(iter(real.values())).sum())
     # The bound is public; as a power of two it tells no more than the table's magnitude.
     n_max = 2 ** n_rows.bit_length() - 1
-    return Prepared(options, table, real, n_rows, derive(terms, inputs, n_max), notices)
+    derived = derive(terms, inputs, n_max)
+    return Prepared(options, table, real, n_rows, derived, schema.draft, notices)
 
 
 def plaintext_noise(options: RunOptions) -> PlaintextNoise:
@@ -125,14 +145,14 @@ def plaintext_noise(options: RunOptions) -> PlaintextNoise:
     return PlaintextNoise(options.parties, honest, options.threshold + 1, sampler)
 
 
-def privacy_warnings(options: RunOptions, schema: Schema) -> list[str]:
+def privacy_warnings(prepared: Prepared) -> list[str]:
     """Return what has to be said of a run that is not private, or whose schema may not be."""
     draft = (
         "the schema is marked as a draft: what it took from the data (ranges, categories, listed "
         "numbers) is not covered by the guarantee and shows in the synthetic table. Replace it by "
         "what is publicly known and remove `draft = true` before you share anything"
     )
-    drafted = [draft] if schema.draft else []
+    drafted, options = [draft] if prepared.is_draft else [], prepared.options
     if options.dry_run_noise is None:
         return drafted
     text = (

@@ -53,22 +53,14 @@ class _Shown:
 
 
 class RunProgress(_Shown):
-    """Takes a run's events and shows where it is; remembers them for partial results."""
+    """Takes a run's events and shows where it is."""
 
     def __init__(self) -> None:
         super().__init__(_make_bar, 1.0, eta="")
         self._pace = RoundPace()
-        self.events: list[Event] = []
-
-    @property
-    def round(self) -> int:
-        """Return the last round that has begun."""
-        paid = [event for event in self.events if isinstance(event, BudgetSpent)]
-        return max((event.round for event in paid), default=0)
 
     def show(self, event: Event) -> None:
         """Take one event."""
-        self.events.append(event)
         text = _describe(event)
         if isinstance(event, Notice) and event.event == "warning" and self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)  # stays above the bar

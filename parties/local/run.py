@@ -11,7 +11,7 @@ import numpy as np
 from aim_core.mechanisms.plaintext import GrowingOracle, PlaintextOracle
 from aim_core.mechanisms.requests import Oracle
 from aim_core.models.model_file import save_model
-from aim_core.studies.errors_of_tables import WorkloadErrors, workload_errors
+from aim_core.studies.errors_of_tables import workload_errors
 from aim_core.studies.splits import assign
 from mpc.steps.job import FRACTION_BITS
 from parties.agreement.values import EngineKind
@@ -29,18 +29,23 @@ from parties.local.prepare import (
     prepare,
     privacy_warnings,
 )
-from parties.local.progress import RunProgress
 from parties.local.report import write_report
-from parties.local.supervisor import terminate_as_interrupt
 from parties.wire.environment import fitting_packages, versions_of
-from parties.wire.events import Notice
+from parties.wire.events import BudgetSpent, Emit, Event, Notice
 from parties.wire.failures import to_body
 from parties.wire.messages import FinishAnswer
-from parties.wire.run_facts import ExactFacts, FailureFacts, MechanismFacts, RunFacts, RunSeconds
+from parties.wire.run_facts import (
+    ExactFacts,
+    FailureFacts,
+    MechanismFacts,
+    PublicRunFacts,
+    RunFacts,
+    RunSeconds,
+)
 
 
-def run(options: RunOptions) -> RunFacts:
-    """Run everything and return what `run.json` holds.
+def run(options: RunOptions, emit: Emit) -> RunFacts:
+    """Run everything and return what `run.json` holds; `emit` takes events while it works.
 
     Raises ConfigError and AimError for input that cannot be used, MpcError and PartyError for a
     run that failed. What a failed run has released stays in the out folder, with `error.json`.
@@ -54,33 +59,42 @@ def run(options: RunOptions) -> RunFacts:
         shutil.rmtree(options.out)
         raise
     started = time.perf_counter()
-    with RunProgress() as progress, terminate_as_interrupt():
-        emit_warnings(privacy_warnings(options, prepared.inputs.schema), progress.show)
-        emit_warnings(prepared.notices, progress.show)
-        try:
-            outcome = _outcome(prepared, progress)
-        except Exception as error:
-            _keep_partial_results(options.out, progress, error)
-            raise
-        except KeyboardInterrupt:
-            stopped = JobFailed("the run was interrupted; start it again with a new --out")
-            _keep_partial_results(options.out, progress, stopped)
-            raise
-        progress.show(Notice(event="report", text="comparing and writing the results"))
-        return _write_results(prepared, outcome, started)
+    emit_warnings(prepared.notices, emit)  # for the owner: not among what was released
+    told: list[Event] = []
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        emit(event)
+
+    try:
+        outcome = outcome_of(prepared, tell)
+    except Exception as error:
+        _keep_partial_results(options.out, told, error)
+        raise
+    except KeyboardInterrupt:
+        stopped = JobFailed("the run was interrupted; start it again with a new --out")
+        _keep_partial_results(options.out, told, stopped)
+        raise
+    emit(Notice(event="report", text="comparing and writing the results"))
+    return _write_results(prepared, outcome, started)
 
 
-def _outcome(prepared: Prepared, progress: RunProgress) -> Outcome:
+def outcome_of(prepared: Prepared, emit: Emit) -> Outcome:
+    """Run the mechanism, over compute parties or in this process, and return what it ends with.
+
+    Compute parties need the folder `out` of the options, and leave the transcripts in it.
+    """
+    emit_warnings(privacy_warnings(prepared), emit)
     if prepared.options.oracle is OracleKind.PLAINTEXT:
-        return _run_in_the_clear(prepared, progress)
+        return _run_in_the_clear(prepared, emit)
     work = prepared.options.out / "work"
     try:
-        return LocalNetwork(prepared, work, progress.show).run()
+        return LocalNetwork(prepared, work, emit).run()
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run_in_the_clear(prepared: Prepared, progress: RunProgress) -> Outcome:
+def _run_in_the_clear(prepared: Prepared, emit: Emit) -> Outcome:
     options = prepared.options
     return run_mechanism(
         prepared.settings,
@@ -90,7 +104,7 @@ def _run_in_the_clear(prepared: Prepared, progress: RunProgress) -> Outcome:
         oracle=_plaintext_oracle(prepared),
         n_rows=options.rows,
         sample_seed=prepared.seed,
-        emit=progress.show,
+        emit=emit,
     )
 
 
@@ -109,36 +123,40 @@ def _plaintext_oracle(prepared: Prepared) -> Oracle:
     )
 
 
-def _keep_partial_results(out: Path, progress: RunProgress, error: Exception) -> None:
+def _keep_partial_results(out: Path, told: list[Event], error: Exception) -> None:
     """Write what a failed run has released so far, and why it failed."""
+    paid = [event for event in told if isinstance(event, BudgetSpent)]
+    last_round = max((event.round for event in paid), default=0)
     if isinstance(error, JobFailed):
-        error.round = progress.round
-    body = to_body(error, progress.round)
-    facts = FailureFacts(**dict(body), events=progress.events)
+        error.round = last_round
+    body = to_body(error, last_round)
+    facts = FailureFacts(**dict(body), events=told)
     write_whole(out / "error.json", facts.model_dump_json(indent=1))
 
 
 def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> RunFacts:
-    out, schema = prepared.options.out, prepared.inputs.schema
+    out, schema = prepared.options.out, prepared.schema
     table = schema.decode(outcome.codes, np.random.default_rng([prepared.seed, 1]))
     table.to_csv(out / "synthetic.csv", index=False)
-    save_model(out / MODEL_FILE, outcome.model)
+    save_model(out / MODEL_FILE, outcome.model, schema)
     errors = workload_errors(prepared.real, outcome.codes, prepared.inputs.workload)
-    facts = _facts(prepared, outcome, errors, time.perf_counter() - started)
+    public = public_facts(prepared, outcome, time.perf_counter() - started)
+    facts = RunFacts(
+        **dict(public), workload_error_l1=errors.mean_l1, workload_error_tv=errors.mean_tv
+    )
     write_whole(out / "run.json", facts.model_dump_json(indent=1))
     write_report(out / "report.html", prepared, outcome, errors, facts)
     return facts
 
 
-def _facts(
-    prepared: Prepared, outcome: Outcome, errors: WorkloadErrors, total_seconds: float
-) -> RunFacts:
+def public_facts(prepared: Prepared, outcome: Outcome, total_seconds: float) -> PublicRunFacts:
+    """Return all that can be told of a run: what was asked for, what came of it, what it cost."""
     options, facts, parties = prepared.options, outcome.facts, outcome.parties
     exact = _exact(prepared, facts)
-    return RunFacts(
+    return PublicRunFacts(
         is_private=options.dry_run_noise is None,
         dry_run_noise=options.dry_run_noise,
-        warnings=[*privacy_warnings(options, prepared.inputs.schema), *facts.warnings],
+        warnings=[*privacy_warnings(prepared), *facts.warnings],
         epsilon=float(Fraction(exact.epsilon)),
         delta=float(Fraction(exact.delta)),
         rho_budget=float(prepared.settings.rho),
@@ -150,8 +168,6 @@ def _facts(
         sigmas=[entry.sigma for entry in facts.rounds],
         true_sigmas=[entry.true_sigma for entry in facts.rounds],
         workload=options.workload,
-        workload_error_l1=errors.mean_l1,
-        workload_error_tv=errors.mean_tv,
         oracle=options.oracle,
         estimator=options.estimator,
         engine=options.engine,

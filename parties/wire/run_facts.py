@@ -71,8 +71,8 @@ class RunSeconds(Wire):
     total: float
 
 
-class RunFacts(Wire):
-    """`run.json`: what was asked for, what came of it, and what it cost.
+class PublicRunFacts(Wire):
+    """What can be told of a run: what was asked for, what came of it, and what it cost.
 
     Costs are listed by compute party, and are empty for a run without them. `sigmas` were asked
     for, `true_sigmas` are those of the noise, both by round; `selected` are the rounds' cliques.
@@ -94,9 +94,6 @@ class RunFacts(Wire):
     sigmas: list[float]
     true_sigmas: list[float]
     workload: str
-    workload_error_l1: float
-    workload_error_tv: float
-    not_private: tuple[str, ...] = NOT_PRIVATE
     oracle: str
     estimator: str
     engine: str
@@ -116,6 +113,14 @@ class RunFacts(Wire):
     upload_bytes: dict[str, int]
     peak_rss_mb: list[float]
     versions: dict[str, str]
+
+
+class RunFacts(PublicRunFacts):
+    """`run.json`: the facts of a run, and its errors against the real table."""
+
+    workload_error_l1: float
+    workload_error_tv: float
+    not_private: tuple[str, ...] = NOT_PRIVATE
 
 
 class FailureFacts(ErrorBody):

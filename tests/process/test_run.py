@@ -16,7 +16,7 @@ from aim_core.studies.clinic import write_clinic
 from parties.agreement.approval import load_approved_manifest
 from parties.local.options import OracleKind, RunOptions
 from parties.local.run import run
-from parties.wire.events import MarginalsMeasured
+from parties.wire.events import Event, MarginalsMeasured
 from parties.wire.run_facts import FailureFacts, RunFacts
 from tests.support.processes.consortium import DISTAIM, wait_until
 
@@ -186,7 +186,9 @@ def test_the_plaintext_oracle_takes_the_same_options(tmp_path: Path) -> None:
 
 def test_run_json_has_the_keys_that_others_read(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    facts = run(RunOptions(out=out, oracle=OracleKind.PLAINTEXT, rounds=1, rows=50, seed=1))
+    told: list[Event] = []
+    options = RunOptions(out=out, oracle=OracleKind.PLAINTEXT, rounds=1, rows=50, seed=1)
+    facts = run(options, told.append)
     text = (out / "run.json").read_text("utf-8")
     raw = json.loads(text)
     assert set(raw) == KEYS

@@ -4,7 +4,8 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from fractions import Fraction
+from typing import Generic, Self
 
 import numpy as np
 
@@ -62,6 +63,15 @@ class BinnedColumn(Column, Generic[Number]):
             self._label(low) if low == high else f"{self._label(low)} to {self._label(high)}"
             for low, high in self.bins.intervals()
         ]
+
+    @property
+    @abstractmethod
+    def grid(self) -> Fraction:
+        """What the numbers that are drawn within bins are multiples of."""
+
+    @abstractmethod
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, from edge to edge; SchemaError if they do not do."""
 
     @abstractmethod
     def _label(self, number: float) -> str:

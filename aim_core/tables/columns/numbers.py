@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Self
@@ -164,6 +164,16 @@ class IntegerColumn(_NumberColumn[int]):
     def _number_of(self, text: str) -> int | None:
         return parse_integer(text)
 
+    @property
+    def grid(self) -> Fraction:
+        """`step`, or 1."""
+        return Fraction(self.step or 1)
+
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, whose edges are whole numbers."""
+        whole = tuple(int(edge) for edge in edges)
+        return replace(self, low=None, high=None, n_bins=None, edges=whole)
+
     def _draw(self, codes: Codes, generator: np.random.Generator) -> Values:
         return self.bins.draw(codes, generator, self.step or 1)
 
@@ -254,6 +264,23 @@ class ContinuousColumn(_NumberColumn[float]):
         number = parse_number(text)
         return None if np.isnan(number) else number
 
+    @property
+    def _n_decimals(self) -> int:
+        return natural_decimals(self.bins) if self.decimals is None else self.decimals
+
+    @property
+    def grid(self) -> Fraction:
+        """`step`, or the last decimal."""
+        if self.step is not None:
+            return Fraction(repr(self.step))
+        return Fraction(1, 10**self._n_decimals)
+
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, from which as many decimals are drawn."""
+        decimals = self._n_decimals if self.step is None else None
+        real = tuple(float(edge) for edge in edges)
+        return replace(self, low=None, high=None, n_bins=None, edges=real, decimals=decimals)
+
     def _draw(self, codes: Codes, generator: np.random.Generator) -> Values:
         if self._multiples is not None:
             step = Fraction(repr(self.step))
@@ -261,8 +288,7 @@ class ContinuousColumn(_NumberColumn[float]):
             drawn *= float(step.numerator)
             drawn /= float(step.denominator)
             return drawn
-        decimals = natural_decimals(self.bins) if self.decimals is None else self.decimals
-        return self.bins.draw(codes, generator, decimals)
+        return self.bins.draw(codes, generator, self._n_decimals)
 
     def _special_value(self, text: str) -> object:
         number = self._number_of(text)

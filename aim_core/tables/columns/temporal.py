@@ -1,9 +1,10 @@
 """Columns of days, moments, times of day and durations: whole numbers, in bins."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
@@ -45,19 +46,24 @@ class _TemporalColumn(BinnedColumn[int]):
     bins: IntegerBins = field(init=False, repr=False, compare=False)
 
     @abstractmethod
-    def _text_of(self, number: int) -> str:
+    def text_of(self, number: int) -> str:
         """Write a number as the column's values are written."""
+
+    @property
+    def grid(self) -> Fraction:
+        """`step`."""
+        return Fraction(self.step)
 
     def _take_steps(self, bins: IntegerBins) -> None:
         """Take the bins; SchemaError for one without a multiple of the step."""
         if (empty := bins.without_multiple(self.step)) is not None:
-            low, high = map(self._text_of, bins.intervals()[empty])
+            low, high = map(self.text_of, bins.intervals()[empty])
             raise self._refuse(f"its bin from {low} to {high} has no multiple of `step`")
         self._take(bins)
         first = int(bins.starts[0])
-        if self._number_of(self._text_of(first)) != first:
+        if self._number_of(self.text_of(first)) != first:
             raise self._refuse(
-                f"its `format` writes the first value as {self._text_of(first)!r}, which does not "
+                f"its `format` writes the first value as {self.text_of(first)!r}, which does not "
                 "read back as the same; give a format that says all, such as %d.%m.%Y"
             )
 
@@ -66,19 +72,19 @@ class _TemporalColumn(BinnedColumn[int]):
         return np.array([self._value_of(int(number)) for number in numbers], dtype=object)[rows]
 
     def _value_of(self, number: int) -> object:
-        return self._text_of(number)
+        return self.text_of(number)
 
     def _label(self, number: float) -> str:
-        return self._text_of(int(number))
+        return self.text_of(int(number))
 
     def describe(self) -> str:
         """Say which values fit."""
         limits = self.bins.intervals()
-        first, last = self._text_of(limits[0][0]), self._text_of(limits[-1][1])
+        first, last = self.text_of(limits[0][0]), self.text_of(limits[-1][1])
         return f"a {self.kind} from {first} to {last} written like {first}"
 
     def _texts(self, **numbers: int | None) -> dict[str, object]:
-        return {key: self._text_of(n) for key, n in numbers.items() if n is not None}
+        return {key: self.text_of(n) for key, n in numbers.items() if n is not None}
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,15 @@ class DateColumn(_TemporalColumn):
             raise self._refuse(f"`unit` must be one of {', '.join(UNITS)}, not {self.unit!r}")
         self._take_steps(IntegerBins(np.array(starts, dtype=np.int64), high))
 
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, whose edges are day numbers."""
+        return replace(self, low=None, high=None, unit=None, edges=tuple(map(int, edges)))
+
     def _number_of(self, text: str) -> int | None:
         return parse_day(text) if self.format is None else parse_formatted_day(text, self.format)
 
-    def _text_of(self, number: int) -> str:
+    def text_of(self, number: int) -> str:
+        """Write a number as the column's values are written."""
         return day_text(number) if self.format is None else formatted_day(number, self.format)
 
     def _keys(self) -> dict[str, object]:
@@ -173,10 +184,15 @@ class DatetimeColumn(_TemporalColumn):
         days = unit_starts(low // DAY_SECONDS + 1, high // DAY_SECONDS + 1, self.unit)
         return [low, *((day - 1) * DAY_SECONDS for day in days if (day - 1) * DAY_SECONDS > low)]
 
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, whose edges are seconds since the year 1."""
+        return replace(self, low=None, high=None, unit=None, edges=tuple(map(int, edges)))
+
     def _number_of(self, text: str) -> int | None:
         return parse_moment(text, self.format, self._zone)
 
-    def _text_of(self, number: int) -> str:
+    def text_of(self, number: int) -> str:
+        """Write a number as the column's values are written."""
         return moment_text(number, self.format, self._zone)
 
     def _keys(self) -> dict[str, object]:
@@ -233,9 +249,13 @@ class _SpanColumn(_TemporalColumn):
         starts[0] = low
         self._take_steps(IntegerBins(starts, high))
 
+    def with_edges(self, edges: Sequence[Fraction]) -> Self:
+        """Return this column with other bins, whose edges are seconds."""
+        return replace(self, low=None, high=None, n_bins=None, edges=tuple(map(int, edges)))
+
     def _plain(self, number: int) -> str:
         """Write a number as the keys of the schema have it."""
-        return self._text_of(number)
+        return self.text_of(number)
 
     def _keys(self) -> dict[str, object]:
         if self.edges is not None:
@@ -270,11 +290,12 @@ class TimeColumn(_SpanColumn):
     def _number_of(self, text: str) -> int | None:
         return parse_time(text, self.format)
 
-    def _text_of(self, number: int) -> str:
+    def text_of(self, number: int) -> str:
+        """Write a number as the column's values are written."""
         return time_text(number, self.format)
 
     def _value_of(self, number: int) -> object:
-        text = self._text_of(number)
+        text = self.text_of(number)
         return int(text) if self.format == "hhmm" else text
 
     def _special_value(self, text: str) -> object:
@@ -306,7 +327,8 @@ class DurationColumn(_SpanColumn):
     def _number_of(self, text: str) -> int | None:
         return parse_duration(text)
 
-    def _text_of(self, number: int) -> str:
+    def text_of(self, number: int) -> str:
+        """Write a number as the column's values are written."""
         return duration_text(number, self.format or DURATION_FORMS[0])
 
     @classmethod

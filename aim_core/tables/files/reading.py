@@ -1,6 +1,6 @@
 """Reading a holder's table, larger than memory if need be, chunk by chunk."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from aim_core.arrays import CodeTable
@@ -54,9 +54,16 @@ def encoded_chunks(
     are not yielded. So use no result before the iterator has ended. At that end `notify` is told
     what the schema's rules made fit; it counts rows, so it is for the table's holder only.
     """
+    yield from coded_chunks(read_chunks(source, n_rows, skip=schema.unread), schema, notify)
+
+
+def coded_chunks(
+    chunks: Iterable[Chunk], schema: Schema, notify: Callable[[str], None] | None = None
+) -> Iterator[CodeTable]:
+    """Code the chunks of a table as `encoded_chunks` does."""
     misfits = Misfits()
     first_row = 1
-    for chunk in read_chunks(source, n_rows, skip=schema.unread):
+    for chunk in chunks:
         codes = schema.encode_collecting(chunk, misfits, first_row)
         first_row += len(codes)
         if not misfits:

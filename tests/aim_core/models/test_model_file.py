@@ -12,8 +12,10 @@ from aim_core.errors import MechanismError
 from aim_core.models.measurement import Model
 from aim_core.models.model_file import load_model, save_model
 from aim_core.models.tree_model import TreeModel, calibrate
+from aim_core.tables.schema_file import schema_from_dict
 
 DOMAIN = Domain(("a", "b", "c"), (2, 3, 4))
+SCHEMA = schema_from_dict({"a": 2, "b": 3, "c": 4})
 
 
 def model() -> TreeModel:
@@ -26,8 +28,8 @@ def model() -> TreeModel:
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    save_model(path, model())
-    again = load_model(path)
+    save_model(path, model(), SCHEMA)
+    again = load_model(path).model
     assert again.total == 123.5
     assert again.domain == DOMAIN
     cliques: list[Clique] = [("a",), ("a", "c"), ("a", "b", "c")]
@@ -37,8 +39,8 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_model_without_attributes_measured(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    save_model(path, calibrate(DOMAIN, {}, 7.0))
-    assert load_model(path).marginals([("a",)])[0].tolist() == [3.5, 3.5]
+    save_model(path, calibrate(DOMAIN, {}, 7.0), SCHEMA)
+    assert load_model(path).model.marginals([("a",)])[0].tolist() == [3.5, 3.5]
 
 
 def test_structural_zeros_come_back_with_the_model(tmp_path: Path) -> None:
@@ -49,8 +51,8 @@ def test_structural_zeros_come_back_with_the_model(tmp_path: Path) -> None:
         StructuralZeros(("c",), bytes([1, 1, 0, 1])),
     )
     fitted = calibrate(Domain(DOMAIN.attributes, DOMAIN.sizes, zeros), model().potentials, 50.0)
-    save_model(path, fitted)
-    again = load_model(path)
+    save_model(path, fitted, SCHEMA)
+    again = load_model(path).model
     assert again.domain == fitted.domain
     assert again.domain != DOMAIN
     every = ("a", "b", "c")
@@ -70,8 +72,8 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MechanismError, match="not a saved model"):
         load_model(path)
     with pytest.raises(MechanismError, match="no potentials"):
-        save_model(path, cast("Model", object()))
-    save_model(path, model())
+        save_model(path, cast("Model", object()), SCHEMA)
+    save_model(path, model(), SCHEMA)
     with np.load(path) as file:
         parts = {name: file[name] for name in file.files}
     parts["potential-0"] = parts["potential-0"][:-1]

@@ -62,8 +62,6 @@ def test_progress_says_where_a_run_is(capsys: pytest.CaptureFixture[str]) -> Non
     assert said[4].startswith("round 1: a measure request was paid for and lost  budget  75.0%")
     assert said[5].startswith("round 2: measured a × b, sigma 3.5  budget 100.0%  ETA 0 s")
     assert said[6:8] == ["sampling the synthetic table", "waiting for party 1"]
-    assert progress.round == 2
-    assert progress.events == EVERY_EVENT
 
 
 def test_a_failure_keeps_what_was_released() -> None:

@@ -36,7 +36,7 @@ def keep(network):
     return start(network)
 
 run.LocalNetwork.run = keep
-run.run(RunOptions(out=out, rounds=2, seed=1, holders=3))
+run.run(RunOptions(out=out, rounds=2, seed=1, holders=3), lambda event: None)
 """
 
 
