@@ -5,6 +5,23 @@ import secrets
 import stat
 from pathlib import Path
 
+from parties.errors import ConfigError
+
+_FILE_ENDINGS = frozenset(
+    {".csv", ".feather", ".gz", ".html", ".json", ".npz", ".parquet", ".pq", ".toml", ".txt"}
+    | {".tsv", ".xlsx", ".zip"}
+)
+"""Endings of names that say that a file is meant, and of which form."""
+
+
+def check_folder_name(path: Path, option: str) -> None:
+    """Refuse a name that says a form of file where a folder will be made; ConfigError says so."""
+    if path.suffix.lower() in _FILE_ENDINGS:
+        raise ConfigError(
+            f"{path} names a {path.suffix} file, but {option} is a folder that results go into; "
+            f"name a folder, such as {path.with_suffix('')}"
+        )
+
 
 def write_whole(path: Path, data: str | bytes, mode: int = 0o666) -> None:
     """Write a file, or replace it, at once: a reader finds all of the old or all of the new.

@@ -5,12 +5,13 @@ schema is published, so its owner replaces them by what is publicly known.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from aim_core.errors import SchemaError
+from aim_core.tables.cells import Chunk
 from aim_core.tables.column_profile import NO_VALUES, ColumnProfile
 from aim_core.tables.columns.base import Column, loose_text
 from aim_core.tables.columns.listed import (
@@ -66,16 +67,23 @@ class DraftedSchema:
 def draft_schema(
     source: TableSource | Path | str, bins: int = N_BINS, max_categories: int = MAX_CATEGORIES
 ) -> DraftedSchema:
-    """Infer columns from a table, read in chunks with bounded memory.
+    """Draft a schema from a table's file; raises as `draft_of_chunks` and `read_chunks` do."""
+    return draft_of_chunks(read_chunks(source), bins, max_categories)
+
+
+def draft_of_chunks(
+    chunks: Iterable[Chunk], bins: int = N_BINS, max_categories: int = MAX_CATEGORIES
+) -> DraftedSchema:
+    """Infer columns from the chunks of a table, with bounded memory.
 
     A column of texts with more than `max_categories` different values, a running number and a
     column without values are dropped, with the reason. Raises SchemaError if nothing is left or
-    `bins` or `max_categories` is below 1, and TableError as `read_chunks` does.
+    `bins` or `max_categories` is below 1.
     """
     if bins < 1 or max_categories < 1:
         raise SchemaError("a draft needs at least 1 bin and 1 category; give larger numbers")
     profiles: dict[str, ColumnProfile] = {}
-    for chunk in read_chunks(source):
+    for chunk in chunks:
         for name, cells in chunk.items():
             profiles.setdefault(name, ColumnProfile(name, max_categories)).add(cells)
     columns, notes, dropped = [], {}, {}
@@ -90,8 +98,7 @@ def draft_schema(
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
         raise SchemaError(
-            f"no column of {TableSource.of(source).path} can be drafted ({reasons}); "
-            "write a schema by hand"
+            f"no column of the table can be drafted ({reasons}); write a schema by hand"
         )
     return DraftedSchema(Schema(tuple(columns), tuple(dropped), draft=True), notes, dropped)
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from parties.cli import audit, compare, estimate, init, roles, run, schema, setup
+from parties.cli import audit, compare, estimate, init, roles, run, sample, schema, setup
 
 _SHOWN_PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "cryptography")
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for commands in (run, schema, setup, init, roles, audit, estimate, compare):
+for commands in (run, schema, sample, setup, init, roles, audit, estimate, compare):
     app.add_typer(commands.app)
 
 

@@ -12,6 +12,7 @@ from mpc.noise.kinds import NoiseKind
 from parties.agreement.values import EngineKind
 from parties.cli.common import Json, guarded, warn_of_expiry, warn_of_noise
 from parties.cli.options import takes_options
+from parties.files import check_folder_name
 from parties.local.options import ADAPTIVE, ROUNDS, WORKLOAD_HELP
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def init_command(options: InitOptions, as_json: Json = False) -> None:
     """Draft the manifest of a job; a wizard asks for what is needed and not given."""
     from parties.setup.init import draft  # only this command needs it
 
-    guarded(lambda: _write_draft(draft(_answers(options)), options.folder, as_json), as_json)
+    def write() -> None:
+        check_folder_name(options.folder, "FOLDER")
+        _write_draft(draft(_answers(options)), options.folder, as_json)
+
+    guarded(write, as_json)
 
 
 def _answers(given: InitOptions) -> "Answers":

@@ -13,6 +13,7 @@ from aim_core.models.fitters import FitterKind
 from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
 from parties.errors import ConfigError
+from parties.files import check_folder_name
 from parties.setup.table_options import TABLE_HELP, TableOptions
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class JobOptions:
             return load_estimator_config(self.config)
         if self.out is None:
             raise ConfigError("name a folder for the results with --out, or a file with --config")
+        check_folder_name(self.out, "--out")
         path, identity = _identity(self.manifest, self.certificate, self.key, "estimator")
         return EstimatorConfig(
             name=identity.name,

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from parties.cli.common import Json, guarded
 from parties.cli.options import takes_options
 from parties.errors import ConfigError
 from parties.setup.table_options import TABLE_HELP, TableOptions
+
+if TYPE_CHECKING:
+    from aim_core.tables.drafting import DraftedSchema
 
 app = typer.Typer()
 
@@ -34,19 +37,44 @@ def schema_command(options: SchemaOptions, as_json: Json = False) -> None:
 
     def draft() -> None:
         out = options.out
-        if out is not None and out.exists():
-            raise ConfigError(f"{out} exists; nothing is overwritten, name a new file")
+        if out is not None:
+            _check_name(out, as_json)
         with on_disk(TableSource(options.table, options.table_format)) as source:
             drafted = draft_schema(source, options.bins)
-        text = drafted.to_toml()
-        if as_json:
-            text = json.dumps({**drafted.schema.to_dict(), "dropped": drafted.dropped}, indent=1)
         if out is None:
-            typer.echo(text)
+            typer.echo(_json(drafted) if as_json else drafted.to_toml())
         else:
-            out.write_text(text, "utf-8")
+            _write(drafted, out)
             typer.echo(f"wrote {out}; review what is marked before anyone else sees it", err=True)
         for name, reason in drafted.dropped.items():
             typer.echo(f"column {name} is left out: {reason}", err=True)
 
     guarded(draft, as_json)
+
+
+def _check_name(out: Path, as_json: bool) -> None:
+    """Refuse a file that is there, or whose name says another form than it would have."""
+    if out.exists():
+        raise ConfigError(f"{out} exists; nothing is overwritten, name a new file")
+    endings = (".json",) if as_json else ("", ".toml", ".json")
+    if out.suffix.lower() not in endings:
+        raise ConfigError(
+            f"{out} does not end in {' or '.join(filter(None, endings))}; a schema file is JSON "
+            "where its name ends in .json, else TOML"
+        )
+
+
+def _json(drafted: "DraftedSchema") -> str:
+    return json.dumps({**drafted.schema.to_dict(), "dropped": drafted.dropped}, indent=1)
+
+
+def _write(drafted: "DraftedSchema", out: Path) -> None:
+    """Write the draft as its name says; in JSON, which has no comments, notes go to the screen."""
+    from aim_core.tables.schema_file import save_schema
+
+    if out.suffix.lower() != ".json":
+        out.write_text(drafted.to_toml(), "utf-8")
+        return
+    save_schema(drafted.schema, out)
+    for name, note in drafted.notes.items():
+        typer.echo(f"column {name}: {note}", err=True)

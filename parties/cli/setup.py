@@ -106,6 +106,7 @@ def doctor_command(
 
 
 def _make_keys(name: str, out: Path, years: int, hosts: list[str], as_json: bool) -> None:
+    from parties.files import check_folder_name
     from parties.identity.certificates import (  # only this command needs it
         DAYS_PER_YEAR,
         fingerprint,
@@ -114,6 +115,7 @@ def _make_keys(name: str, out: Path, years: int, hosts: list[str], as_json: bool
     )
     from parties.setup.init import check_name
 
+    check_folder_name(out, "--out")
     check_name(name)
     made = make_identity(name, out, days=years * DAYS_PER_YEAR, hosts=hosts)
     certificate = made.certificate

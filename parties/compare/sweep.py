@@ -40,7 +40,7 @@ from parties.compare.settings import (
     tasks,
 )
 from parties.errors import ConfigError, JobFailed
-from parties.files import write_whole
+from parties.files import check_folder_name, write_whole
 from parties.local.network import LocalNetwork
 from parties.local.options import RunOptions
 from parties.local.parent import follow_parent
@@ -94,6 +94,7 @@ def compare(settings: CompareSettings, out: Path, n_jobs: int) -> list[Row]:
     Raises ConfigError and AimError for what cannot be compared, and what a run raises; the rows
     finished until then stay in `out` and the same command goes on from there.
     """
+    check_folder_name(out, "--out")
     check_settings(settings)
     folder = _Folder(out)
     bench = Bench(settings)  # before the folder is made: it finds most of what can be wrong

@@ -26,6 +26,7 @@ from parties.agreement.public_inputs import PublicInputs
 from parties.agreement.terms import Terms, read_terms
 from parties.agreement.values import refused_as_config_error
 from parties.errors import ConfigError
+from parties.files import check_folder_name
 from parties.local.options import OracleKind, RunOptions
 from parties.local.plaintext_noise import DryRunSampler, PlaintextNoise
 
@@ -80,6 +81,7 @@ class Prepared:
 
 def check_options(options: RunOptions) -> None:
     """Refuse options that cannot work, before any work; ConfigError says which and why."""
+    check_folder_name(options.out, "--out")
     if options.out.exists():
         raise ConfigError(
             f"{options.out} exists; nothing is overwritten, name a new folder with --out"
