@@ -26,7 +26,7 @@ from parties.local.options import OracleKind, RunOptions
 from parties.local.prepare import Prepared, check_options, prepare_chunks
 from parties.local.progress import RunProgress
 from parties.local.run import outcome_of, public_facts
-from parties.wire.events import Emit
+from parties.wire.events import Emit, Event
 from parties.wire.run_facts import PublicRunFacts
 
 Number = int | float | str | Fraction
@@ -149,4 +149,8 @@ def _shown(progress: bool | Emit) -> Iterator[Emit]:
         with RunProgress() as display:
             yield display.show
     else:
-        yield lambda event: None
+        yield _ignore
+
+
+def _ignore(_event: Event) -> None:
+    """Take an event that nobody asked for."""

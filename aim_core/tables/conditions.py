@@ -113,7 +113,7 @@ def _condition(column: Column, asked: object) -> Condition:
         condition = Condition(*cut(column, sorted(codes), ranges))
     if not condition.parts:
         steps = ""
-        if isinstance(column, BinnedColumn):
+        if isinstance(column, BinnedColumn) and column.bins.n_bins:
             steps = f" in steps of {float(column.grid):g}"
         raise TableError(
             f"column {column.name!r}: nothing lies in {asked!r}; ask for {column.describe()}{steps}"

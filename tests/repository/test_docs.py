@@ -11,7 +11,7 @@ from aim_core.tables.schema_file import COLUMN_TYPES, schema_from_dict
 from parties.compare.rows import METHODS
 from tests.support.documents import PAGES, ROOT, commands, options_of
 
-PACKAGES = ("aim_core", "mpc", "parties")
+PACKAGES = ("aim_core", "distaim", "mpc", "parties")
 FOLDERS = (*PACKAGES, "scripts", "tests")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)", re.DOTALL)

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("aim_core", "mpc", "parties")
+PACKAGES = ("aim_core", "distaim", "mpc", "parties")
 MOST_LINES = 400
 MOST_FILES = 14
 MOST_LINES_OF_A_FUNCTION = 40

@@ -63,6 +63,8 @@ def cut(
 
 def _pieces(column: BinnedColumn[Any], ranges: Sequence[tuple[float, float]]) -> list[_Piece]:
     """Return what lies within the ranges of each bin, in order."""
+    if not column.bins.n_bins:
+        return []
     grid, pieces = column.grid, []
     wanted = _joined([ticks for low, high in ranges if (ticks := _ticks(low, high, grid))])
     n_listed = column.n_values - column.bins.n_bins
