@@ -116,10 +116,10 @@ def _prepared(options: RunOptions, table: pd.DataFrame, schema: Schema) -> Prepa
     check_options(options)
     options.out.mkdir()
     source = TableSource(options.table or options.out)
-    chunks = frame_chunks(table, schema.core.unread)
+    chunks = frame_chunks(table, schema.core)
     prepared = prepare_chunks(options, source, schema.core, chunks)
     if options.oracle is OracleKind.MPC:
-        write_cells(frame_chunks(table, schema.core.unread), source.path)
+        write_cells(frame_chunks(table, schema.core), source.path)
     return prepared
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, time, timedelta
 
 import numpy as np
@@ -17,12 +17,7 @@ from aim_core.tables.columns.binned import BinnedColumn
 from aim_core.tables.columns.bins import MISFIT
 from aim_core.tables.columns.cutting import Cut, cut
 from aim_core.tables.columns.listed import BooleanColumn, CategoricalColumn, CodedColumn
-from aim_core.tables.columns.temporal import (
-    DateColumn,
-    DatetimeColumn,
-    DurationColumn,
-    TimeColumn,
-)
+from aim_core.tables.frames import spelled
 from aim_core.tables.parsing import parse_number
 from aim_core.tables.schema import Schema
 
@@ -189,10 +184,7 @@ def _text(column: Column, value: object) -> str | None:
     text = value if isinstance(value, str) else _plain_text(value)
     if text is None or not isinstance(value, _TIMELIKE):
         return text if text is None else text.strip()
-    if isinstance(column, DateColumn | DatetimeColumn | TimeColumn | DurationColumn):
-        number = replace(column, format=None).number_of(text)
-        return text if math.isnan(number) else column.text_of(int(number))
-    return text
+    return spelled(column, text)
 
 
 def _plain_text(value: object) -> str | None:

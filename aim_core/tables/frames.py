@@ -1,6 +1,8 @@
 """Types that columns have in pandas: noted of a table, and given back to a decoded one."""
 
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, time, tzinfo
 from decimal import Decimal
@@ -8,9 +10,16 @@ from typing import Any
 
 import pandas as pd
 
+from aim_core.tables.cells import Chunk, frame_cells
 from aim_core.tables.columns.base import Column
 from aim_core.tables.columns.listed import BooleanColumn, CategoricalColumn
-from aim_core.tables.columns.temporal import DateColumn, DatetimeColumn, TimeColumn
+from aim_core.tables.columns.temporal import (
+    DateColumn,
+    DatetimeColumn,
+    DurationColumn,
+    TimeColumn,
+)
+from aim_core.tables.parsing import parse_number
 from aim_core.tables.schema import Schema
 
 _OBJECT = "object:"
@@ -18,6 +27,32 @@ _OBJECT = "object:"
 
 _CATEGORY = "category:"
 """What begins the name of the type of a categorical column's categories."""
+
+
+def schema_cells(table: pd.DataFrame, schema: Schema) -> Chunk:
+    """Turn a table into cells, days and times of pandas or Python as the schema writes them.
+
+    Raises TableError as `frame_cells` does.
+    """
+    cells = dict(frame_cells(table))
+    dtypes = dtypes_of(table, schema)
+    for column in schema.columns:
+        if _is_timelike(dtypes.get(column.name, "")):
+            cells[column.name] = cells[column.name].respelled(functools.partial(spelled, column))
+    return cells
+
+
+def spelled(column: Column, text: str) -> str:
+    """Write a day, moment, time or duration, a text as Python writes it, as the column has it."""
+    if not isinstance(column, DateColumn | DatetimeColumn | TimeColumn | DurationColumn):
+        return text
+    number = replace(column, format=None).number_of(text)
+    return text if math.isnan(number) else column.text_of(int(number))
+
+
+def _is_timelike(dtype: str) -> bool:
+    kinds = ("datetime64", "timedelta64", "object:date", "object:time", "object:Time")
+    return dtype.startswith(kinds)
 
 
 def dtypes_of(table: pd.DataFrame, schema: Schema) -> dict[str, str]:
@@ -78,7 +113,8 @@ def _plain(series: "pd.Series[Any]", known: Any, column: Column | None) -> "pd.S
     if pd.api.types.is_timedelta64_dtype(known):
         return pd.Series(pd.to_timedelta(series), series.index).astype(known)
     if pd.api.types.is_numeric_dtype(known):
-        return _numbers(series, known)
+        is_spelled = isinstance(column, BooleanColumn) and math.isnan(parse_number(column.true[0]))
+        return _numbers(_truths(series, column) if is_spelled else series, known)
     return series.astype(known)
 
 
@@ -95,20 +131,31 @@ def _categories(series: "pd.Series[Any]", base: str, column: Column | None) -> "
 def _objects(series: "pd.Series[Any]", kind: str, column: Column | None) -> "pd.Series[Any]":
     """Return a column of Python's own dates, times, truth values or decimals, else as it is."""
     values = series.astype(object)
+    made: Callable[[Any], object]
     if kind == "bool":
-        return _truths(series, column).astype(object).where(series.notna(), None)
-    if kind == "Decimal":
-        return values.map(lambda value: Decimal(str(value)), na_action="ignore")
-    if kind == "date" and isinstance(column, DateColumn):
-        return values.map(
-            lambda text: date.fromordinal(int(column.number_of(text))), na_action="ignore"
-        )
-    if kind == "time" and isinstance(column, TimeColumn):
-        return values.map(lambda text: _time_of(int(column.number_of(text))), na_action="ignore")
-    return series
+        values, made = _truths(series, column).astype(object), bool
+    elif kind == "Decimal":
+        made = _decimal
+    elif kind == "date" and isinstance(column, DateColumn):
+        made = functools.partial(_date, column)
+    elif kind == "time" and isinstance(column, TimeColumn):
+        made = functools.partial(_time, column)
+    else:
+        return series
+    objects = [made(value) if pd.notna(value) else None for value in values]
+    return pd.Series(objects, series.index, dtype=object)
 
 
-def _time_of(seconds: int) -> time:
+def _decimal(value: object) -> Decimal:
+    return Decimal(str(value))
+
+
+def _date(column: DateColumn, text: str) -> date:
+    return date.fromordinal(int(column.number_of(text)))
+
+
+def _time(column: TimeColumn, text: object) -> time:
+    seconds = int(column.number_of(str(text)))
     return time(seconds // 3600, seconds // 60 % 60, seconds % 60)
 
 
@@ -141,7 +188,7 @@ def _moments(
 
 def _numbers(series: "pd.Series[Any]", known: Any) -> "pd.Series[Any]":
     """Return numbers in another type; ValueError if whole numbers would change in it."""
-    numbers = pd.to_numeric(series)
+    numbers = pd.to_numeric(series.astype("Int8") if series.dtype == "boolean" else series)
     converted = numbers.astype(known)
     if pd.api.types.is_integer_dtype(known) and not (numbers == converted).fillna(True).all():
         raise ValueError("a number has no place in the type")

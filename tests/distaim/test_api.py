@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from aim_core.errors import MechanismError, SchemaError, TableError
 from aim_core.studies.clinic import clinic_table
 from parties.errors import ConfigError
 from parties.wire.events import Event
+
+NOTE = 'x,\n"y" 1,234'
+"""A text that a CSV file would have to quote."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +49,21 @@ def table(n_rows: int = 1200) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def schema() -> distaim.Schema:
-    return distaim.Schema.draft(table()).reviewed()
+    """Return a schema as somebody writes it who knows what the columns are."""
+    return distaim.Schema.from_dict(
+        {
+            "columns": [
+                {"name": "age", "type": "integer", "min": 18, "max": 99, "bins": 41},
+                {"name": "sex", "type": "categorical", "values": ["f", "m"]},
+                {"name": "smoker", "type": "boolean"},
+                {"name": "visits", "type": "integer", "min": 0, "max": 9, "missing": True},
+                {"name": "gain", "type": "continuous", "values": [0, 250.5]},
+                {"name": "day", "type": "date", "min": "2024-01-01", "max": "2024-12-31",
+                 "unit": "month", "format": "%d.%m.%Y", "missing": True},
+                {"name": "note", "type": "categorical", "values": ["x", "y"]},
+            ]
+        }
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +201,10 @@ def test_compute_parties_do_the_same_in_a_thread(schema: distaim.Schema) -> None
     found: list[distaim.Result] = []
 
     def one() -> None:
-        odd = table(200).assign(note='x,\n"y" 1,234')
-        keys = schema.to_dict()
-        columns = [dict(column) for column in keys["columns"]]  # type: ignore[attr-defined]
-        columns[-1]["values"] = ['x,\n"y" 1,234', "z"]
-        own = distaim.Schema.from_dict({"columns": columns})
+        odd = table(200).assign(note=NOTE)
+        keys = {"name": "note", "type": "categorical", "values": [NOTE, "z"]}
+        columns = cast("list[dict[str, object]]", schema.to_dict()["columns"])
+        own = distaim.Schema.from_dict({"columns": [*columns[:-1], keys]})
         found.append(distaim.run(odd, own, epsilon=1, rounds=1, rows=20, oracle="mpc"))
 
     thread = threading.Thread(target=one)

@@ -19,7 +19,7 @@ COLUMNS: list[dict[str, object]] = [
     {"name": "start", "type": "integer", "min": 0, "max": 29, "bins": 3},
     {"name": "end", "type": "integer", "min": 0, "max": 29, "bins": 3},
 ]
-ORDER = {"type": "order", "columns": ["start", "end"]}
+ORDER: dict[str, object] = {"type": "order", "columns": ["start", "end"]}
 
 
 def table_model(*constraints: dict[str, object]) -> TableModel:
