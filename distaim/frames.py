@@ -7,7 +7,7 @@ import pandas as pd
 from aim_core.errors import TableError
 from aim_core.tables.cells import Chunk, frame_cells
 from aim_core.tables.files.reading import N_CHUNK_ROWS
-from aim_core.tables.frames import schema_cells
+from aim_core.tables.sampled.frames import schema_cells
 from aim_core.tables.schema import Schema
 
 

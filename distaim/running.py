@@ -15,8 +15,8 @@ from aim_core.errors import MechanismError
 from aim_core.models.table_model import TableModel
 from aim_core.models.tree_model import TreeModel
 from aim_core.tables.files.formats import TableSource
-from aim_core.tables.files.writing import write_cells
-from aim_core.tables.frames import dtypes_of
+from aim_core.tables.sampled.frames import dtypes_of
+from aim_core.tables.sampled.writing import write_cells
 from distaim.frames import frame_chunks
 from distaim.model import Model
 from distaim.schema import Schema

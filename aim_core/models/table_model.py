@@ -11,9 +11,9 @@ from aim_core.domain import Domain, StructuralZeros
 from aim_core.errors import MechanismError, SchemaError
 from aim_core.models.tree_model import TreeModel, calibrate
 from aim_core.tables.columns.comparing import code_ends
-from aim_core.tables.conditions import Condition, conditions, every_value
 from aim_core.tables.constraints import Order
-from aim_core.tables.frames import with_dtypes
+from aim_core.tables.sampled.conditions import Condition, conditions, every_value
+from aim_core.tables.sampled.frames import with_dtypes
 from aim_core.tables.schema import Schema
 
 

@@ -51,7 +51,7 @@ def _sample(
     path: Path, rows: int | None, where: Sequence[str], out: Path | None, seed: int, as_json: bool
 ) -> None:
     from aim_core.models.model_file import load_model  # pandas is slow to load
-    from aim_core.tables.files.writing import check_table_name, write_table
+    from aim_core.tables.sampled.writing import check_table_name, write_table
 
     if out is not None:
         check_table_name(out)
@@ -69,7 +69,7 @@ def _sample(
 
 
 def _show(table: "pd.DataFrame") -> None:
-    from aim_core.tables.files.writing import write_csv
+    from aim_core.tables.sampled.writing import write_csv
 
     try:
         write_csv(table, sys.stdout)

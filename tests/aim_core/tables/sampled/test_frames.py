@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aim_core.tables.frames import dtypes_of, schema_cells, with_dtypes
+from aim_core.tables.sampled.frames import dtypes_of, schema_cells, with_dtypes
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import schema_from_dict
 

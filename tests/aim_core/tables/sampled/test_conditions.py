@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from aim_core.errors import TableError
-from aim_core.tables.conditions import Condition, conditions
+from aim_core.tables.sampled.conditions import Condition, conditions
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import schema_from_dict
 

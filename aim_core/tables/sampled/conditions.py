@@ -17,8 +17,8 @@ from aim_core.tables.columns.binned import BinnedColumn
 from aim_core.tables.columns.bins import MISFIT
 from aim_core.tables.columns.cutting import Cut, cut
 from aim_core.tables.columns.listed import BooleanColumn, CategoricalColumn, CodedColumn
-from aim_core.tables.frames import spelled
 from aim_core.tables.parsing import parse_number
+from aim_core.tables.sampled.frames import spelled
 from aim_core.tables.schema import Schema
 
 _TIMELIKE = (date, time, timedelta, np.datetime64, np.timedelta64)
