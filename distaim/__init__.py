@@ -7,6 +7,9 @@ runs in any thread.
 from distaim.model import Model
 from distaim.running import Result, run
 from distaim.schema import Schema
-from parties.wire.failures import FAILURES as ERRORS
+from parties.wire.failures import FAILURES
+
+ERRORS = FAILURES
+"""What is raised on purpose, to be caught."""
 
 __all__ = ["ERRORS", "Model", "Result", "Schema", "run"]

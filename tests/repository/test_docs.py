@@ -7,7 +7,10 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+import typer.main
+
 from aim_core.tables.schema_file import COLUMN_TYPES, schema_from_dict
+from parties.cli.app import app
 from parties.compare.rows import METHODS
 from tests.support.documents import PAGES, ROOT, commands, options_of
 
@@ -169,7 +172,8 @@ def test_pages_and_names_that_docstrings_mention_exist() -> None:
 
 
 def test_options_exist() -> None:
-    known = {"--help"}.union(*map(options_of, commands().values()))
+    own = {option for each in typer.main.get_command(app).params for option in each.opts}
+    known = {"--help"}.union(own, *map(options_of, commands().values()))
     unknown = [
         f"{page.relative_to(ROOT)}: {span}"
         for page in PAGES
@@ -186,7 +190,7 @@ def test_commands_of_the_readme() -> None:
     assert scripts == ["scripts/demo", "scripts/test"]
     assert all((ROOT / script).exists() for script in scripts)
     calls = [line.split() for line in lines if line.startswith("distaim ")]
-    assert {call[1] for call in calls} == {"schema", "run", "compare"}
+    assert {call[1] for call in calls} == {"schema", "run", "sample", "compare"}
     for _, name, *arguments in calls:
         command = commands()[name]
         options = {word for word in arguments if word.startswith("--")}

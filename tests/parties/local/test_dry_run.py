@@ -16,6 +16,7 @@ from parties.errors import ConfigError
 from parties.local.options import OracleKind, RunOptions
 from parties.local.plaintext_noise import DryRunSampler
 from parties.local.prepare import check_options
+from parties.local.progress import RunProgress
 from parties.local.run import run
 
 RunMade = Callable[..., Path]
@@ -34,7 +35,9 @@ def made(tmp_path: Path) -> RunMade:
 
     def go(name: str, **options: object) -> Path:
         fixed = {"table": table, "schema": schema, "oracle": OracleKind.PLAINTEXT, "rounds": 2}
-        run(RunOptions(out=tmp_path / name, **{**fixed, **options}))  # type: ignore[arg-type]
+        chosen = RunOptions(out=tmp_path / name, **{**fixed, **options})  # type: ignore[arg-type]
+        with RunProgress() as progress:
+            run(chosen, progress.show)
         return tmp_path / name
 
     return go
