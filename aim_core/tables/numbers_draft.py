@@ -119,13 +119,15 @@ def _is_gapless(listed: Sequence[Decimal]) -> bool:
 
 
 def _step(numbers: Counts) -> Decimal | None:
-    """Return the greatest number that all are multiples of; None where decimals are too many."""
+    """Return the greatest number that all are multiples of; None where digits are too many."""
     finest = max(-int(x.as_tuple().exponent) for x in numbers)
     if finest > MAX_DECIMALS:
         return None
     places = max(finest, 0)
     common = math.gcd(*(int(number.scaleb(places)) for number in numbers))
-    return Decimal(common or 1).scaleb(-places)
+    step = Decimal(common or 1).scaleb(-places)
+    # no finer than doubles tell multiples of it apart, with room for rounded edges
+    return step if max(map(abs, numbers)) < step * 2**51 else None
 
 
 def _edges(counts: Counts, bins: int, step: Decimal | None) -> list[Decimal]:

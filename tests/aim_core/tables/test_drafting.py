@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aim_core.errors import SchemaError
@@ -127,6 +127,7 @@ values = st.one_of(
 
 
 @given(values, st.integers(1, 40))
+@example([148778936006.39062, 1.875], 1)
 def test_a_draft_takes_its_own_table(
     tmp_path_factory: pytest.TempPathFactory, column: list[object], bins: int
 ) -> None:
