@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer.main
 
+from aim_core.tables.constraints import constraints_from
 from aim_core.tables.schema_file import COLUMN_TYPES, schema_from_dict
 from parties.cli.app import app
 from parties.compare.rows import METHODS
@@ -105,10 +106,11 @@ def schema_words() -> frozenset[str]:
 def test_the_page_of_schemas_has_all_types_and_its_examples_load() -> None:
     page = (ROOT / "docs" / "schema.md").read_text("utf-8")
     assert set(COLUMN_TYPES) <= set(spans(ROOT / "docs" / "schema.md"))
-    whole, part = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    whole, part, constraints = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     schema_from_dict(tomllib.loads(whole))
     column = {"name": "x", "type": "categorical", **tomllib.loads(part)["columns"]}
     schema_from_dict({"columns": [column]})
+    assert len(constraints_from(tomllib.loads(constraints)["constraints"])) == 2
 
 
 def test_links_lead_somewhere() -> None:
