@@ -91,7 +91,7 @@ plain_columns = st.one_of(
         lambda low, width, unit, step, zone, form: DatetimeColumn(
             "x", True, low, low + width * 86400 * 7, unit, step=step, zone=zone, format=form
         ),
-        st.integers(720_000 * 86400, DAY * 86400),
+        st.integers(720_000 * 96, DAY * 96).map(lambda quarter: quarter * 900),
         st.integers(1, 20),
         st.sampled_from(["hour", "day", "week", "month"]),
         st.sampled_from([1, 60, 900]),
