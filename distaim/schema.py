@@ -53,16 +53,21 @@ class Schema:
 
     def save(self, path: Path | str) -> None:
         """Write a schema file: JSON where the name ends in .json, else TOML with the notes."""
-        if Path(path).suffix.lower() == ".json":
+        if self._drafted is None:
             save_schema(self.core, path)
         else:
-            Path(path).write_text(self.to_toml(), encoding="utf-8")
+            self._drafted.save(path)
 
     def to_toml(self) -> str:
         """Write the schema as TOML, with the notes of a draft as comments."""
-        if self.is_draft and self.notes:
-            return DraftedSchema(self.core, dict(self.notes), dict(self.dropped)).to_toml()
-        return schema_toml(self.core)
+        return schema_toml(self.core) if self._drafted is None else self._drafted.to_toml()
+
+    @property
+    def _drafted(self) -> DraftedSchema | None:
+        """The draft with its notes, None for a schema that is none or has none."""
+        if not (self.is_draft and self.notes):
+            return None
+        return DraftedSchema(self.core, dict(self.notes), dict(self.dropped))
 
     def to_dict(self) -> dict[str, object]:
         """Return what a schema file holds: plain lists, texts and numbers, to change and read."""

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from aim_core.errors import TableError
+from aim_core.tables.columns.clock import duration_text
 
 _CLOCK = re.compile(r"(.*:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{4})?")
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -147,7 +148,7 @@ def _texts(array: pa.Array) -> list[str]:
     array = array.drop_null()
     if pa.types.is_duration(array.type):
         scale = _NANOSECONDS[array.type.unit]
-        return [duration_text(value * scale) for value in array.cast(pa.int64()).to_pylist()]
+        return [elapsed_text(value * scale) for value in array.cast(pa.int64()).to_pylist()]
     if pa.types.is_decimal(array.type):
         return [f"{value:f}" for value in array.to_pylist()]
     texts: list[str] = array.cast(pa.large_string()).to_pylist()
@@ -156,12 +157,10 @@ def _texts(array: pa.Array) -> list[str]:
     return texts
 
 
-def duration_text(nanoseconds: int) -> str:
-    """Write a duration as pandas does: `1 days 17:16:16`, `-1 days +23:00:00`."""
-    days, rest = divmod(nanoseconds, 86_400 * 10**9)
-    seconds, fraction = divmod(rest, 10**9)
-    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:09}"
-    return f"{days} days {'+' if days < 0 else ''}{_clock_text(clock)}"
+def elapsed_text(nanoseconds: int) -> str:
+    """Write a duration as pandas does: `1 days 17:16:16`, `-1 days +23:00:00.500000`."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    return _clock_text(f"{duration_text(seconds, 'days')}.{fraction:09}")
 
 
 def _clock_text(text: str) -> str:

@@ -12,7 +12,6 @@ from aim_core.tables.columns.bins import Number
 from aim_core.tables.parsing import (
     MISSING_TEXTS,
     has_leading_zero,
-    parse_day,
     parse_integer,
     parse_number,
 )
@@ -33,13 +32,11 @@ class ColumnProfile:
 
     `counts` says how many rows have each text; of more than `MAX_TEXTS` different ones a sample by
     their hashes stays, with those that many rows have, and `is_complete` is false. `odd` counts
-    texts that are no numbers. `integers`, `numbers` and `days` are [lowest, highest], empty before
-    the first;
-    `integers` and `days` are None for ever once a value is none.
+    texts that are no numbers. `integers` and `numbers` are [lowest, highest], empty before the
+    first; `integers` is None for ever once a number is none.
     """
 
     name: str
-    max_categories: int
     n_present: int = 0
     n_missing: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -47,7 +44,6 @@ class ColumnProfile:
     is_complete: bool = True
     integers: list[int] | None = field(default_factory=list)
     numbers: list[float] = field(default_factory=list)
-    days: list[int] | None = field(default_factory=list)
     running: int | None = None
     is_running: bool = True
     _one_in: int = 1
@@ -62,7 +58,6 @@ class ColumnProfile:
         self.n_missing += len(cells) - n_present
         self._count(present)
         valued = [text for text in present if text not in NO_VALUES]
-        self.days = _limits(self.days, [parse_day(text) for text in valued])
         self._add_numbers(valued, present, len(cells))
 
     @property

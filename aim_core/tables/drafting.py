@@ -24,6 +24,7 @@ from aim_core.tables.files.formats import TableSource
 from aim_core.tables.files.reading import read_chunks
 from aim_core.tables.numbers_draft import draft_numbers
 from aim_core.tables.schema import Schema
+from aim_core.tables.schema_file import save_schema
 from aim_core.tables.times_draft import MIN_TIMES, draft_times
 from aim_core.tables.toml import toml_text
 
@@ -63,6 +64,14 @@ class DraftedSchema:
             },
         )
 
+    def save(self, path: Path | str) -> None:
+        """Write a schema file: JSON, which has no comments, where the name ends so, else TOML."""
+        path = Path(path)
+        if path.suffix.lower() == ".json":
+            save_schema(self.schema, path)
+        else:
+            path.write_text(self.to_toml(), encoding="utf-8")
+
 
 def draft_schema(
     source: TableSource | Path | str, bins: int = N_BINS, max_categories: int = MAX_CATEGORIES
@@ -85,16 +94,18 @@ def draft_of_chunks(
     profiles: dict[str, ColumnProfile] = {}
     for chunk in chunks:
         for name, cells in chunk.items():
-            profiles.setdefault(name, ColumnProfile(name, max_categories)).add(cells)
+            profiles.setdefault(name, ColumnProfile(name)).add(cells)
     columns, notes, dropped = [], {}, {}
     for name, profile in profiles.items():
-        reason = _reason_to_drop(profile)
+        reason = _no_use(profile)
+        typed = None if reason else _typed(profile, bins)
+        if typed is None:
+            reason = reason or _too_telling(profile, max_categories)
         if reason:
             dropped[name] = reason
             continue
-        column, note = _column(profile, bins)
+        column, notes[name] = _column(profile, typed)
         columns.append(column)
-        notes[name] = note
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
         raise SchemaError(
@@ -103,18 +114,12 @@ def draft_of_chunks(
     return DraftedSchema(Schema(tuple(columns), tuple(dropped), draft=True), notes, dropped)
 
 
-def _reason_to_drop(profile: ColumnProfile) -> str:
-    """Say why the column is of no use, or too close to persons; empty if it may stay."""
+def _too_telling(profile: ColumnProfile, max_categories: int) -> str:
+    """Say why a column of texts is too close to persons; the empty text if it may stay."""
     n_rows, texts = profile.n_present, profile.counts
-    if not n_rows:
-        return "it has no values"
-    if reason := _identifiers(profile):
-        return reason
-    if _typed(profile, False, N_BINS) is not None:
-        return ""
-    if len(texts) > profile.max_categories or not profile.is_complete:
+    if len(texts) > max_categories or not profile.is_complete:
         return (
-            f"more than {profile.max_categories} different texts, like names or identifiers "
+            f"more than {max_categories} different texts, like names or identifiers "
             "(or numbers among other texts: clean those and draft again)"
         )
     n_single = sum(n == 1 for n in texts.values())
@@ -122,8 +127,10 @@ def _reason_to_drop(profile: ColumnProfile) -> str:
     return "most rows have a text of their own, like names or free text" if near_unique else ""
 
 
-def _identifiers(profile: ColumnProfile) -> str:
-    """Say why whole numbers look like identifiers; the empty text if they do not."""
+def _no_use(profile: ColumnProfile) -> str:
+    """Say that there are no values, or identifiers in whole numbers; else the empty text."""
+    if not profile.n_present:
+        return "it has no values"
     if not profile.integers or profile.n_odd or profile.n_present < _MIN_RUNNING:
         return ""
     if profile.is_running:
@@ -135,12 +142,13 @@ def _identifiers(profile: ColumnProfile) -> str:
     return ""
 
 
-def _typed(profile: ColumnProfile, missing: bool, bins: int) -> tuple[Column, str] | None:
+def _typed(profile: ColumnProfile, bins: int) -> tuple[Column, str] | None:
     """Draft a column of times or numbers, with its note; None for one of texts."""
+    missing = profile.n_missing > 0
     texts = [text for text in profile.counts if text not in NO_VALUES]
     if not texts or _boolean_pair(profile):
         return None
-    may_be_times = profile.days is not None or profile.n_odd or len(texts) >= MIN_TIMES
+    may_be_times = profile.n_odd or len(texts) >= MIN_TIMES
     if may_be_times and (column := draft_times(profile.name, missing, texts, bins)):
         return column, f"{column.kind}: min, max and format are taken from the data"
     if 20 * profile.n_odd > profile.n_present or len(profile.odd) > _MAX_ODD:
@@ -166,15 +174,15 @@ def _typed(profile: ColumnProfile, missing: bool, bins: int) -> tuple[Column, st
     return replace(draft.column, special=special), draft.note + odd
 
 
-def _column(profile: ColumnProfile, bins: int) -> tuple[Column, str]:
-    """Choose the column's type; returns it with the note for its reviewer."""
+def _column(profile: ColumnProfile, typed: tuple[Column, str] | None) -> tuple[Column, str]:
+    """Choose the column's type, `typed` if it is one; return it with the note for its reviewer."""
     missing = profile.n_missing > 0
     seen = "; so is that there are missing values" if missing else ""
     pair = _boolean_pair(profile)
     if pair:
         note = "boolean; its spellings are taken from the data"
         return BooleanColumn(profile.name, missing, *pair), note + seen
-    if typed := _typed(profile, missing, bins):
+    if typed is not None:
         column, note = typed
         return _with_missing_texts(column, profile, NO_VALUES, note + seen)
     absent = _PLACEHOLDERS if len(profile.counts) > 1 else frozenset[str]()

@@ -1,9 +1,10 @@
 """Drafting a column of days, moments, times of day or durations from its texts."""
 
+import functools
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from aim_core.tables.columns.base import Column
@@ -43,17 +44,26 @@ def draft_times(name: str, missing: bool, texts: Sequence[str], bins: int) -> Co
     The format is the first that reads every text. A number such as 517 is a time of day only where
     there are many different ones and each is one.
     """
-    if not texts:
-        return None
-    if parse_day(texts[0]) and all(parse_day(text) for text in texts) and _without_time(texts):
-        return _date(name, missing, [parse_day(text) or 1 for text in texts], None, bins)
+    days = _read_all(texts, parse_day)
+    if days and _without_time(texts):
+        return _date(name, missing, days, None, bins)
     for form in _DAY_FORMATS:
-        fits = parse_formatted_day(texts[0], form) is not None
-        if fits and (form != "%Y%m%d" or _are_compact(texts)):
-            days = [parse_formatted_day(text, form) for text in texts]
-            if all(day is not None for day in days):
-                return _date(name, missing, [day or 1 for day in days], form, bins)
+        if form == "%Y%m%d" and not _are_compact(texts):
+            continue
+        if days := _read_all(texts, functools.partial(parse_formatted_day, form=form)):
+            return _date(name, missing, days, form, bins)
     return _moments(name, missing, texts, bins) or _spans(name, missing, texts, bins)
+
+
+def _read_all(texts: Sequence[str], parse: Callable[[str], int | None]) -> list[int] | None:
+    """Read every text; None at the first that cannot be read."""
+    numbers = []
+    for text in texts:
+        number = parse(text)
+        if number is None:
+            return None
+        numbers.append(number)
+    return numbers
 
 
 def _without_time(texts: Sequence[str]) -> bool:
@@ -80,13 +90,9 @@ def _n_units(low: int, high: int, unit: str, enough: int) -> int:
 def _moments(name: str, missing: bool, texts: Sequence[str], bins: int) -> Column | None:
     zone = _zone(texts)
     forms = (None,) if zone or "T" in texts[0] else _MOMENT_FORMATS
+    known = zone_of(zone) if zone else None
     for form in forms:
-        known = zone_of(zone) if zone else None
-        if parse_moment(texts[0], form, known) is None:
-            continue
-        found = [parse_moment(text, form, known) for text in texts]
-        seconds = [moment for moment in found if moment is not None]
-        if len(seconds) == len(texts):
+        if seconds := _read_all(texts, functools.partial(parse_moment, form=form, zone=known)):
             low, high = min(seconds), max(seconds)
             unit = next(
                 (u for u, size in _unit_seconds() if (high - low) // size + 2 <= bins), "year"
@@ -120,12 +126,9 @@ def _zone(texts: Sequence[str]) -> str | None:
 
 def _spans(name: str, missing: bool, texts: Sequence[str], bins: int) -> Column | None:
     for form in (None, "hhmm"):
-        if parse_time(texts[0], form) is None:
+        if form == "hhmm" and len(texts) < MIN_TIMES:
             continue
-        times = [parse_time(text, form) for text in texts]
-        seconds = [time for time in times if time is not None]
-        numbers_alone = form == "hhmm" and len(seconds) < MIN_TIMES
-        if len(seconds) == len(texts) and not numbers_alone:
+        if seconds := _read_all(texts, functools.partial(parse_time, form=form)):
             step = 60 if form else _step(seconds)
             written = (
                 "%H:%M" if form is None and all(text.count(":") == 1 for text in texts) else form
@@ -133,11 +136,8 @@ def _spans(name: str, missing: bool, texts: Sequence[str], bins: int) -> Column 
             return TimeColumn(
                 name, missing, 0, DAY_SECONDS - 1, 24, step=min(step, 3600), format=written
             )
-    if parse_duration(texts[0]) is None:
-        return None
-    spans = [parse_duration(text) for text in texts]
-    found = [span for span in spans if span is not None]
-    if len(found) < len(texts):
+    found = _read_all(texts, parse_duration)
+    if found is None:
         return None
     form = "days" if "day" in texts[0] else "iso" if "P" in texts[0] else "clock"
     low, high, step = min(found), max(found), _step(found)

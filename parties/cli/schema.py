@@ -44,7 +44,8 @@ def schema_command(options: SchemaOptions, as_json: Json = False) -> None:
         if out is None:
             typer.echo(_json(drafted) if as_json else drafted.to_toml())
         else:
-            _write(drafted, out)
+            drafted.save(out)
+            _tell_notes(drafted, out)
             typer.echo(f"wrote {out}; review what is marked before anyone else sees it", err=True)
         for name, reason in drafted.dropped.items():
             typer.echo(f"column {name} is left out: {reason}", err=True)
@@ -68,13 +69,7 @@ def _json(drafted: "DraftedSchema") -> str:
     return json.dumps({**drafted.schema.to_dict(), "dropped": drafted.dropped}, indent=1)
 
 
-def _write(drafted: "DraftedSchema", out: Path) -> None:
-    """Write the draft as its name says; in JSON, which has no comments, notes go to the screen."""
-    from aim_core.tables.schema_file import save_schema
-
-    if out.suffix.lower() != ".json":
-        out.write_text(drafted.to_toml(), "utf-8")
-        return
-    save_schema(drafted.schema, out)
-    for name, note in drafted.notes.items():
+def _tell_notes(drafted: "DraftedSchema", out: Path) -> None:
+    """Show the notes of a draft in JSON, which has no comments."""
+    for name, note in drafted.notes.items() if out.suffix.lower() == ".json" else ():
         typer.echo(f"column {name}: {note}", err=True)

@@ -7,6 +7,7 @@ and nobody who takes it over, can hurt the privacy of the data.
 import numpy as np
 
 from aim_core.models.model_file import save_model
+from aim_core.tables.sampled.writing import write_csv
 from parties.agreement.approval import load_approved_manifest
 from parties.agreement.derived import aim_settings, manifest_noise
 from parties.agreement.manifest import Manifest
@@ -95,7 +96,7 @@ def _write_results(
     save_model(config.out / MODEL_FILE, outcome.model, inputs.schema)
     if config.table is not None:
         table = inputs.schema.decode(outcome.codes, np.random.default_rng([config.sample_seed, 1]))
-        table.to_csv(config.table, index=False)
+        write_csv(table, config.table)
     for name in (CODES_FILE, MODEL_FILE):
         sync_file(config.out / name)
     # the last step: where the results are, everything is whole

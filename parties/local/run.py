@@ -13,6 +13,7 @@ from aim_core.mechanisms.requests import Oracle
 from aim_core.models.model_file import save_model
 from aim_core.studies.errors_of_tables import workload_errors
 from aim_core.studies.splits import assign
+from aim_core.tables.sampled.writing import write_csv
 from mpc.steps.job import FRACTION_BITS
 from parties.agreement.values import EngineKind
 from parties.errors import JobFailed
@@ -137,7 +138,7 @@ def _keep_partial_results(out: Path, told: list[Event], error: Exception) -> Non
 def _write_results(prepared: Prepared, outcome: Outcome, started: float) -> RunFacts:
     out, schema = prepared.options.out, prepared.schema
     table = schema.decode(outcome.codes, np.random.default_rng([prepared.seed, 1]))
-    table.to_csv(out / "synthetic.csv", index=False)
+    write_csv(table, out / "synthetic.csv")
     save_model(out / MODEL_FILE, outcome.model, schema)
     errors = workload_errors(prepared.real, outcome.codes, prepared.inputs.workload)
     public = public_facts(prepared, outcome, time.perf_counter() - started)

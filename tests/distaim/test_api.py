@@ -3,10 +3,7 @@
 import contextlib
 import datetime as dt
 import io
-import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import cast
@@ -20,11 +17,10 @@ from aim_core.errors import MechanismError, SchemaError, TableError
 from aim_core.studies.clinic import clinic_table
 from parties.errors import ConfigError
 from parties.wire.events import Event
+from tests.support.fresh_process import ROOT, run_program
 
 NOTE = 'x,\n"y" 1,234'
 """A text that a CSV file would have to quote."""
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def table(n_rows: int = 1200) -> pd.DataFrame:
@@ -224,15 +220,8 @@ def test_the_import_changes_and_starts_nothing() -> None:
         "assert threading.active_count() == 1\n"
         "print(sorted({'matplotlib.pyplot', 'jax', 'sklearn', 'mpyc'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    done = run_program(program, ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 def test_the_clinics_table_goes_through() -> None:

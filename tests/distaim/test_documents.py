@@ -1,10 +1,7 @@
 """What the documents show of the Python API runs as it stands there."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.fresh_process import ROOT, run_program
+
 NOTEBOOK = ROOT / "docs" / "python.ipynb"
 
 
 def run(program: str, folder: Path) -> None:
     """Run a program in a process of its own; warnings are errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(program, folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,11 +1,9 @@
 """Where a system lacks what Linux has, the API, schemas, plaintext runs and samples still work."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.fresh_process import run_program
 
 WITHOUT = '''
 """Take away what Windows lacks, before anything else is imported."""
@@ -85,14 +83,7 @@ print("done")
 
 
 def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT + program, str(folder)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_program(WITHOUT + program, folder, str(folder), options=())
 
 
 def test_every_module_can_be_imported(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ class _NumberColumn(BinnedColumn[Number]):
     none of `values`, unless the bin hardly holds another.
     """
 
+    low: Number | None = None
+    high: Number | None = None
+    n_bins: int | None = None
+    edges: tuple[Number, ...] | None = None
     values: tuple[Number, ...] = field(default=(), kw_only=True)
     step: Number | None = field(default=None, kw_only=True)
 
@@ -115,11 +119,22 @@ class _NumberColumn(BinnedColumn[Number]):
         also = f" or one of the {len(self.values)} listed ones" if self.values else ""
         return f"{noun} from {self._label(limits[0][0])} to {self._label(limits[-1][1])}{also}"
 
-    def _keys_of(self, bins: dict[str, object]) -> dict[str, object]:
-        """Return the keys in their order, without those that say nothing."""
+    @property
+    def _is_listed(self) -> bool:
+        """Tell whether there are `values` and no bins beside them."""
+        cut = (self.low, self.high, self.n_bins, self.edges)
+        return bool(self.values) and cut == (None, None, None, None)
+
+    def _keys(self) -> dict[str, object]:
         values = {"values": list(self.values)} if self.values else {}
-        step = {} if self.step is None else {"step": self.step}
-        return {**values, **bins, **step, **self._clip_key()}
+        cut: dict[str, object] = {"min": self.low, "max": self.high, "bins": self.n_bins}
+        if self.edges is not None:
+            cut = {"edges": list(self.edges)}
+        given = {key: value for key, value in cut.items() if value is not None}
+        return {**values, **given, **self._grid_key(), **self._clip_key()}
+
+    def _grid_key(self) -> dict[str, object]:
+        return {} if self.step is None else {"step": self.step}
 
 
 @dataclass(frozen=True)
@@ -128,10 +143,6 @@ class IntegerColumn(_NumberColumn[int]):
 
     kind = "integer"
     dtypes = ("int64", "Int64")
-    low: int | None = None
-    high: int | None = None
-    n_bins: int | None = None
-    edges: tuple[int, ...] | None = None
     bins: IntegerBins = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -145,7 +156,7 @@ class IntegerColumn(_NumberColumn[int]):
         self._take_numbers(bins)
 
     def _bins(self) -> IntegerBins | None:
-        if self.values and (self.low, self.high, self.n_bins, self.edges) == (None,) * 4:
+        if self._is_listed:
             return None
         low, high = range_or_edges(self.name, self.low, self.high, self.edges, self.n_bins)
         if self.edges is not None:
@@ -181,12 +192,6 @@ class IntegerColumn(_NumberColumn[int]):
         whole = parse_integer(text)
         return text if whole is None else whole
 
-    def _keys(self) -> dict[str, object]:
-        if self.edges is not None:
-            return self._keys_of({"edges": list(self.edges)})
-        bins = {"min": self.low, "max": self.high, "bins": self.n_bins}
-        return self._keys_of({key: value for key, value in bins.items() if value is not None})
-
     @classmethod
     def from_keys(cls, keys: ColumnKeys) -> Self:
         """Make a column of `values`, `edges`, `min`, `max`, `bins`, `step` and `clip`."""
@@ -213,10 +218,6 @@ class ContinuousColumn(_NumberColumn[float]):
 
     kind = "continuous"
     dtypes = ("float64", "float64")
-    low: float | None = None
-    high: float | None = None
-    n_bins: int | None = None
-    edges: tuple[float, ...] | None = None
     decimals: int | None = None
     bins: RealBins = field(init=False, repr=False, compare=False)
     _multiples: IntegerBins | None = field(init=False, repr=False, compare=False)
@@ -233,7 +234,7 @@ class ContinuousColumn(_NumberColumn[float]):
         self._take_numbers(bins)
 
     def _bins(self) -> RealBins | None:
-        if self.values and (self.low, self.high, self.n_bins, self.edges) == (None,) * 4:
+        if self._is_listed:
             return None
         low, high = range_or_edges(self.name, self.low, self.high, self.edges, self.n_bins)
         if self.edges is not None:
@@ -294,13 +295,8 @@ class ContinuousColumn(_NumberColumn[float]):
         number = self._number_of(text)
         return text if number is None else number
 
-    def _keys(self) -> dict[str, object]:
-        decimals = {} if self.decimals is None else {"decimals": self.decimals}
-        if self.edges is not None:
-            return self._keys_of({"edges": list(self.edges), **decimals})
-        bins = {"min": self.low, "max": self.high, "bins": self.n_bins}
-        given = {key: value for key, value in bins.items() if value is not None}
-        return self._keys_of({**given, **decimals})
+    def _grid_key(self) -> dict[str, object]:
+        return super()._grid_key() if self.decimals is None else {"decimals": self.decimals}
 
     @classmethod
     def from_keys(cls, keys: ColumnKeys) -> Self:

@@ -42,7 +42,10 @@ class _TemporalColumn(BinnedColumn[int]):
     A value drawn within a bin is a multiple of `step`, which has the numbers' unit.
     """
 
+    low: int | None = None
+    high: int | None = None
     step: int = field(default=1, kw_only=True)
+    format: str | None = field(default=None, kw_only=True)
     bins: IntegerBins = field(init=False, repr=False, compare=False)
 
     @abstractmethod
@@ -83,8 +86,17 @@ class _TemporalColumn(BinnedColumn[int]):
         first, last = self.text_of(limits[0][0]), self.text_of(limits[-1][1])
         return f"a {self.kind} from {first} to {last} written like {first}"
 
-    def _texts(self, **numbers: int | None) -> dict[str, object]:
-        return {key: self.text_of(n) for key, n in numbers.items() if n is not None}
+    def _cut_keys(
+        self, plain: Callable[[int], str], edges: tuple[int, ...] | None, **cut: object
+    ) -> dict[str, object]:
+        """Return the keys of the bins, their numbers written by `plain`."""
+        if edges is not None:
+            return {"edges": [plain(number) for number in edges]}
+        limits = {"min": self.low, "max": self.high}
+        return {key: plain(n) for key, n in limits.items() if n is not None} | cut
+
+    def _format_key(self) -> dict[str, object]:
+        return {} if self.format is None else {"format": self.format}
 
 
 @dataclass(frozen=True)
@@ -96,11 +108,8 @@ class DateColumn(_TemporalColumn):
     """
 
     kind = "date"
-    low: int | None = None
-    high: int | None = None
     unit: str | None = None
     edges: tuple[int, ...] | None = None
-    format: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         low, high = range_or_edges(self.name, self.low, self.high, self.edges, self.unit)
@@ -124,14 +133,8 @@ class DateColumn(_TemporalColumn):
         return day_text(number) if self.format is None else formatted_day(number, self.format)
 
     def _keys(self) -> dict[str, object]:
-        form = {} if self.format is None else {"format": self.format}
-        if self.edges is not None:
-            cut: dict[str, object] = {"edges": [day_text(day) for day in self.edges]}
-        else:
-            limits = {"min": self.low, "max": self.high}
-            cut = {key: day_text(day) for key, day in limits.items() if day is not None}
-            cut["unit"] = self.unit
-        return {**cut, **form, **self._clip_key()}
+        cut = self._cut_keys(day_text, self.edges, unit=self.unit)
+        return {**cut, **self._format_key(), **self._clip_key()}
 
     @classmethod
     def from_keys(cls, keys: ColumnKeys) -> Self:
@@ -151,12 +154,9 @@ class DatetimeColumn(_TemporalColumn):
     """
 
     kind = "datetime"
-    low: int | None = None
-    high: int | None = None
     unit: str | None = None
     edges: tuple[int, ...] | None = None
     zone: str | None = field(default=None, kw_only=True)
-    format: str | None = field(default=None, kw_only=True)
     _zone: tzinfo | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -196,15 +196,10 @@ class DatetimeColumn(_TemporalColumn):
         return moment_text(number, self.format, self._zone)
 
     def _keys(self) -> dict[str, object]:
-        if self.edges is not None:
-            cut: dict[str, object] = {"edges": [moment_text(n, None, None) for n in self.edges]}
-        else:
-            limits = {"min": self.low, "max": self.high}
-            cut = {key: moment_text(n, None, None) for key, n in limits.items() if n is not None}
-            cut["unit"] = self.unit
-        texts = {"zone": self.zone, "format": self.format}
-        given = {key: text for key, text in texts.items() if text is not None}
-        return {**cut, "step": step_text(self.step), **given, **self._clip_key()}
+        cut = self._cut_keys(lambda n: moment_text(n, None, None), self.edges, unit=self.unit)
+        zone = {} if self.zone is None else {"zone": self.zone}
+        step = {"step": step_text(self.step)}
+        return {**cut, **step, **zone, **self._format_key(), **self._clip_key()}
 
     @classmethod
     def from_keys(cls, keys: ColumnKeys) -> Self:
@@ -230,11 +225,8 @@ class DatetimeColumn(_TemporalColumn):
 class _SpanColumn(_TemporalColumn):
     """Seconds: bin `edges`, or `low` to `high` in `n_bins` bins whose sizes hardly differ."""
 
-    low: int | None = None
-    high: int | None = None
     n_bins: int | None = None
     edges: tuple[int, ...] | None = None
-    format: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         low, high = range_or_edges(self.name, self.low, self.high, self.edges, self.n_bins)
@@ -258,14 +250,9 @@ class _SpanColumn(_TemporalColumn):
         return self.text_of(number)
 
     def _keys(self) -> dict[str, object]:
-        if self.edges is not None:
-            cut: dict[str, object] = {"edges": [self._plain(number) for number in self.edges]}
-        else:
-            limits = {"min": self.low, "max": self.high}
-            cut = {key: self._plain(n) for key, n in limits.items() if n is not None}
-            cut["bins"] = self.n_bins
-        form = {} if self.format is None else {"format": self.format}
-        return {**cut, "step": step_text(self.step), **form, **self._clip_key()}
+        cut = self._cut_keys(self._plain, self.edges, bins=self.n_bins)
+        step = {"step": step_text(self.step)}
+        return {**cut, **step, **self._format_key(), **self._clip_key()}
 
     @classmethod
     def _from_spans(

@@ -11,7 +11,7 @@ from zipfile import BadZipFile, ZipFile
 
 from aim_core.errors import MissingExtra, TableError
 from aim_core.extras import import_optional
-from aim_core.tables.cells import Chunk, duration_text
+from aim_core.tables.cells import Chunk, elapsed_text
 from aim_core.tables.files.rows import chunks_of_rows
 
 _MOST_BYTES = 2**32
@@ -114,7 +114,7 @@ def _text(cell: Any) -> str:
     if isinstance(value, dt.datetime) and value.time() == dt.time() and not _has_hours(cell):
         return value.date().isoformat()
     if isinstance(value, dt.timedelta):
-        return duration_text(value // dt.timedelta(microseconds=1) * 1000)
+        return elapsed_text(value // dt.timedelta(microseconds=1) * 1000)
     return str(value)
 
 

@@ -59,9 +59,6 @@ class Spelling:
         return without.replace(self.decimal, ".")
 
 
-PLAIN = Spelling(".", "")
-
-
 _PLAIN = Spelling(".", "")
 
 
