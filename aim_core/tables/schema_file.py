@@ -5,8 +5,10 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from aim_core.errors import SchemaError
+from aim_core.tables.cells import nfc
 from aim_core.tables.columns.base import Column
 from aim_core.tables.columns.ids import IdColumn
 from aim_core.tables.columns.keys import ColumnKeys
@@ -37,6 +39,8 @@ COLUMN_TYPES: Mapping[str, type[Column | IdColumn]] = {
     )
 }
 """The types that a schema file may name, by their kinds."""
+
+Key = TypeVar("Key")
 
 _KEYS = ("draft", "drop", "columns", "constraints")
 
@@ -87,6 +91,7 @@ def schema_from_dict(data: object) -> Schema:
 
     Raises SchemaError for unknown keys and for columns that make no sense, by their names.
     """
+    data = _composed(data)
     if not isinstance(data, Mapping) or not data:
         raise SchemaError("the schema is empty; list `columns`, or give {attribute: size}")
     if all(isinstance(size, int) and not isinstance(size, bool) for size in data.values()):
@@ -110,6 +115,15 @@ def schema_from_dict(data: object) -> Schema:
     return Schema(layout, tuple(drop), draft, constraints_from(data.get("constraints", [])))
 
 
+def _composed(data: object) -> object:
+    """Return a parsed file with all texts, names among them, composed as those of cells are."""
+    if isinstance(data, Mapping):
+        return _distinct_keys([(_composed(key), _composed(v)) for key, v in data.items()])
+    if isinstance(data, list | tuple):
+        return [_composed(value) for value in data]
+    return nfc(data) if isinstance(data, str) else data
+
+
 def _column(number: int, keys: object) -> Column | IdColumn:
     if not isinstance(keys, Mapping) or not isinstance(keys.get("name"), str) or not keys["name"]:
         raise SchemaError(f"column number {number} of the schema needs a `name`")
@@ -131,7 +145,7 @@ def _column(number: int, keys: object) -> Column | IdColumn:
     return column
 
 
-def _distinct_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def _distinct_keys(pairs: Sequence[tuple[Key, object]]) -> dict[Key, object]:
     keys = dict(pairs)
     if len(keys) < len(pairs):
         names = [name for name, _ in pairs]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from aim_core.arrays import Codes
 from aim_core.errors import SchemaError
-from aim_core.tables.cells import Cells
+from aim_core.tables.cells import Cells, nfc
 from aim_core.tables.columns.bins import MISFIT
 from aim_core.tables.columns.keys import ColumnKeys
 from aim_core.tables.parsing import MISSING_TEXTS, plain_number
@@ -218,7 +218,8 @@ class Column(ABC):
 
 
 def loose_text(text: str) -> str:
-    """Return one text for all spellings of a number, or of true and false."""
+    """Return one text for all spellings of a number, or of true and false, and of a letter."""
+    text = nfc(text)
     folded = text.casefold()
     return folded if folded in ("true", "false") else plain_number(text) or text
 

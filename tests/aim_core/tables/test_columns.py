@@ -1,5 +1,6 @@
 """What values come back: numbers that exist, formats, special codes, the rest."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aim_core.errors import TableError
+from aim_core.errors import SchemaError, TableError
 from aim_core.tables.cells import Cells
 from aim_core.tables.columns.base import Column
+from aim_core.tables.columns.listed import CategoricalColumn
 from aim_core.tables.misfits import Misfits
 from aim_core.tables.schema import Schema
 from aim_core.tables.schema_file import schema_from_dict
@@ -208,6 +210,28 @@ def test_codes_that_look_like_numbers_stay_apart() -> None:
     assert codes(keys, "1000", "10E2", "1e3", "1000.0", "7B3") == [1, 0, 3, 1, 2]
     assert codes({"type": "integer", "min": 0, "max": 2000}, "10E2", "1e3", "1E3", "1.0E3") == [
         *(-1, 1000, -1, 1000)
+    ]
+
+
+def test_a_schema_may_be_written_in_decomposed_letters() -> None:
+    zurich, place = (unicodedata.normalize("NFD", text) for text in ("Zürich", "Städte"))
+    schema = schema_from_dict(
+        {
+            "drop": [unicodedata.normalize("NFD", "Ärzte")],
+            "columns": [
+                {"name": place, "type": "categorical", "values": [zurich, "Bern"]},
+                {"name": "g", "type": "categorical", "groups": {"z": [f"{zurich}*"]}},
+            ],
+        }
+    )
+    chunk = {"Städte": Cells.of(["Zürich", zurich, "Bern"]), "g": Cells.of(["Zürich 1"] * 3)}
+    assert schema.encode({**chunk, "Ärzte": Cells.of(["1"] * 3)}).tolist() == [
+        *([0, 0], [0, 0], [1, 0])
+    ]
+    with pytest.raises(SchemaError, match="'Zürich' twice"):
+        schema_from_dict({zurich: 2, "Zürich": 2})
+    assert CategoricalColumn("x", False, (zurich,)).encode(chunk["Städte"]).codes.tolist() == [
+        *(0, 0, -1)
     ]
 
 

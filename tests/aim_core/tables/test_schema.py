@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aim_core.arrays import CodeTable
@@ -159,6 +159,7 @@ some_columns = st.builds(
 
 
 @given(some_columns, st.integers(0, 10**6))
+@example(CategoricalColumn("x", False, ("«\U0002f800»",)), 0)
 @settings(max_examples=300)
 def test_decoding_stays_in_the_code(column: Column, seed: int) -> None:
     schema = Schema((column,))
